@@ -1,0 +1,145 @@
+"""Loss between two models' outputs over the positions that count (Hinton et al., 2015, arXiv:1503.02531)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sparsify.errors import InputError
+
+IGNORED = -100
+"""Label of a position that does not count."""
+
+SPAN_KEYS = ("start_logits", "end_logits")
+"""Outputs [B, S] whose classes are the positions of the sequence: one softmax over S."""
+
+_NOT_LOGITS = ("loss", "last_hidden_state", "pooler_output", "encoder_last_hidden_state")
+
+
+def kl_by_position(student: Tensor, teacher: Tensor, temperature: float, classes: Tensor | None = None) -> Tensor:
+    """``KL(softmax(teacher / T) || softmax(student / T)) * T^2`` over the last dimension, in fp32.
+
+    Args:
+        student: Logits [..., C].
+        teacher: Logits of the same shape.
+        temperature: T, above 0.
+        classes: Booleans [..., C], False for classes that must take no part.
+
+    Returns:
+        One value per position, [...].
+    """
+    student, teacher = student.float() / temperature, teacher.float() / temperature
+    if classes is not None:
+        lowest = torch.finfo(torch.float32).min / 2
+        student, teacher = student.masked_fill(~classes, lowest), teacher.masked_fill(~classes, lowest)
+    log_student, log_teacher = student.log_softmax(-1), teacher.log_softmax(-1)
+    terms = log_teacher.exp() * (log_teacher - log_student)
+    if classes is not None:
+        terms = terms.masked_fill(~classes, 0.0)
+    return terms.sum(-1) * temperature**2
+
+
+def kl_over_counted(
+    key: str, student: Tensor, teacher: Tensor, temperature: float, inputs: Mapping[str, Any]
+) -> tuple[Tensor, Tensor]:
+    """``kl_by_position`` summed over the positions of one output that count, and how many those are.
+
+    [B, S, C] counts where ``labels`` is not -100, without labels where ``attention_mask`` is 1; [B, C] counts every
+    row; the [B, S] span outputs of question answering are one softmax over S, padding left out.
+
+    Args:
+        key: Name of the output.
+        student: Its logits in the student.
+        teacher: Its logits in the teacher.
+        temperature: T, above 0.
+        inputs: The batch (``labels`` and ``attention_mask`` are read).
+
+    Returns:
+        Sum and count, both scalars.
+
+    Raises:
+        InputError: The shapes differ.
+    """
+    if student.shape != teacher.shape:
+        raise InputError(
+            f"distillation: output {key!r} is {list(student.shape)} in the student and {list(teacher.shape)} in the "
+            f"teacher; a teacher must have the student's classes and read the same tokens"
+        )
+    attended = inputs.get("attention_mask")
+    attended = attended if isinstance(attended, Tensor) else None
+    if key in SPAN_KEYS:
+        classes = None if attended is None else _like(attended == 1, student)
+        by_row = kl_by_position(student, teacher, temperature, classes)
+        return by_row.sum(), _count(by_row)
+    by_position = kl_by_position(student, teacher, temperature)
+    labels = inputs.get("labels")
+    mask = None
+    if isinstance(labels, Tensor) and by_position.dim() > 1 and labels.shape == by_position.shape:
+        mask = labels != IGNORED
+    elif attended is not None and attended.shape == by_position.shape:
+        mask = attended == 1
+    if mask is None:
+        return by_position.sum(), _count(by_position)
+    mask = _like(mask, by_position)
+    return by_position.masked_fill(~mask, 0.0).sum(), mask.sum()
+
+
+def _like(mask: Tensor, values: Tensor) -> Tensor:
+    return mask.to(values.device)
+
+
+def _count(values: Tensor) -> Tensor:
+    return torch.tensor(values.numel(), device=values.device)
+
+
+def named_outputs(outputs: Any) -> dict[str, Any]:
+    """A model's outputs by name: a bare tensor is ``logits``, those of a tuple are ``0``, ``1``, ..."""
+    if isinstance(outputs, Tensor):
+        return {"logits": outputs}
+    if isinstance(outputs, Mapping):
+        return dict(outputs)
+    if isinstance(outputs, Sequence):
+        return {str(i): value for i, value in enumerate(outputs)}
+    raise InputError(f"distillation: a model returned a {type(outputs).__name__}; wanted a tensor, a dict or a tuple")
+
+
+def matching_keys(student: Mapping[str, Any], teacher: Mapping[str, Any], wanted: Sequence[str] | None) -> list[str]:
+    """Names of the outputs to distill: ``wanted``, or else the logits that both models give.
+
+    Raises:
+        InputError: A wanted one is missing or no tensor of logits, or no output is shared.
+    """
+    if wanted is None:
+        both = [k for k in student if k in teacher and _is_logits(k, student[k]) and _is_logits(k, teacher[k])]
+        named = [k for k in both if k.endswith("logits")]
+        if not both:
+            raise InputError(
+                f"distillation: student and teacher share no logits: the student gives {_listed(student)}, the teacher "
+                f"{_listed(teacher)}; name the outputs in distill_output_keys"
+            )
+        return named or both
+    for key in wanted:
+        for who, outputs in (("student", student), ("teacher", teacher)):
+            if key not in outputs:
+                raise InputError(f"distillation: the {who} gives no output {key!r}; it gives {_listed(outputs)}")
+            if not _is_logits(key, outputs[key]):
+                raise InputError(
+                    f"distillation: output {key!r} of the {who} is {_kind(outputs[key])}; wanted floating logits "
+                    f"[batch, ..., classes]"
+                )
+    return list(wanted)
+
+
+def _is_logits(key: str, value: object) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point() and value.dim() >= 2 and key not in _NOT_LOGITS
+
+
+def _kind(value: object) -> str:
+    return f"{value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+
+
+def _listed(outputs: Mapping[str, Any]) -> str:
+    return ", ".join(k for k, v in outputs.items() if v is not None) or "nothing"

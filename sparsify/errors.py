@@ -1,0 +1,93 @@
+"""Every error that sparsify raises on purpose: one base class, so that a command can print it without a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class SparsifyError(Exception):
+    """Base of all errors a user can cause or must hear of.
+
+    Attributes:
+        exit_code: What a command exits with when this error ends it.
+    """
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a recipe: what, where (1-based line and column), and what to do."""
+
+    message: str
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+    path: str | None = None
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        place = self.file or "recipe"
+        if self.line is not None:
+            place += f":{self.line}:{self.column}"
+        at = f" ({self.path})" if self.path else ""
+        hint = f"\n    {self.hint}" if self.hint else ""
+        return f"{place}: {self.message}{at}{hint}"
+
+
+class RecipeError(SparsifyError):
+    """A recipe cannot be used; carries every problem found in it, not just the first."""
+
+    def __init__(self, problems: Sequence[Problem] | Problem | str) -> None:
+        if isinstance(problems, str):
+            problems = Problem(problems)
+        self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+    @property
+    def file(self) -> str | None:
+        """File of the first problem."""
+        return self.problems[0].file
+
+    @property
+    def line(self) -> int | None:
+        """Line (from 1) of the first problem."""
+        return self.problems[0].line
+
+    @property
+    def column(self) -> int | None:
+        """Column (from 1) of the first problem."""
+        return self.problems[0].column
+
+    @property
+    def path(self) -> str | None:
+        """Recipe path (``group[0].field``) of the first problem."""
+        return self.problems[0].path
+
+    @property
+    def hint(self) -> str | None:
+        """What to do about the first problem."""
+        return self.problems[0].hint
+
+
+class InputError(SparsifyError):
+    """A flag, file, data set or model that the user gave cannot be used."""
+
+
+class StateError(SparsifyError):
+    """Saved training state does not fit the recipe or the model it is loaded into."""
+
+
+class ExportError(SparsifyError):
+    """A model cannot be exported."""
+
+
+class ZooError(SparsifyError):
+    """A zoo stub is malformed or nothing was found for it."""
+
+
+class CheckFailed(SparsifyError):
+    """A check that was asked for (parity, verification, accuracy gate) did not pass."""
+
+    exit_code = 1

@@ -1,0 +1,1 @@
+"""From a trained model to an ONNX deployment: export, proof of equality, latency, prediction."""

@@ -1,0 +1,113 @@
+"""Model folders: weights in safetensors, the recipe beside them, and a loader that re-creates what the recipe built."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from sparsify.errors import InputError, StateError
+from sparsify.manager import load_recipe
+from sparsify.quantization.layers import enable_calibrated, quantizers
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+RECIPE_FILE = "recipe.yaml"
+_WEIGHTS = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
+
+
+def has_recipe(directory: str | Path) -> bool:
+    """Whether a folder is a checkpoint of ours (a recipe lies beside the weights)."""
+    return (Path(directory) / RECIPE_FILE).is_file()
+
+
+def load_model(directory: str | Path, *, config: PretrainedConfig | None = None, task_class: str | None = None) -> nn.Module:
+    """Load a model folder in fp32: structure from its recipe, then weights, then quantizers as they were saved.
+
+    Args:
+        directory: Folder with config, weights and, for compressed models, ``recipe.yaml``.
+        config: Replaces the folder's config (other labels, say).
+        task_class: Name of a transformers class; the folder's own architecture by default.
+
+    Returns:
+        The model in eval mode.
+
+    Raises:
+        InputError: The folder lacks something, or its weights cannot be read.
+    """
+    import transformers
+
+    folder = Path(directory)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such model folder")
+    config = config or _config(folder)
+    name = task_class or next(iter(config.architectures or []), None)
+    cls = getattr(transformers, name, None) if name else None
+    if cls is None:
+        raise InputError(f"{folder}/config.json names the architecture {name!r}, which transformers does not have")
+    saved = _quantizer_tensors(folder)
+    model = _pretrained(cls, folder, config)
+    if has_recipe(folder):
+        load_recipe(folder / RECIPE_FILE, distillation=False).apply_structure(model)
+        _restore_quantizers(model, saved, folder)
+    return model.eval()
+
+
+def _config(folder: Path) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: cannot read config.json ({str(error).splitlines()[0]})") from error
+
+
+def _pretrained(cls: Any, folder: Path, config: Any) -> nn.Module:
+    logger = logging.getLogger("transformers.modeling_utils")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # quantizers' tensors are unexpected to transformers, and ours to load
+    try:
+        model: nn.Module = cls.from_pretrained(folder, config=config, dtype=torch.float32, local_files_only=True)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"{folder}: cannot load the weights ({str(error).splitlines()[0]})") from error
+    finally:
+        logger.setLevel(level)
+    return model
+
+
+def _quantizer_tensors(folder: Path) -> dict[str, Tensor]:
+    """Tensors of the folder that belong to quantizers, by name."""
+    files = [folder / _WEIGHTS]
+    if (folder / _INDEX).is_file():
+        index = json.loads((folder / _INDEX).read_text())
+        files = [folder / name for name in sorted(set(index["weight_map"].values()))]
+    found: dict[str, Tensor] = {}
+    for file in files:
+        if not file.is_file():
+            continue
+        try:
+            with safe_open(file, framework="pt") as stream:
+                names = [n for n in stream.keys() if n.endswith((".scale", ".zero_point"))]  # noqa: SIM118
+                found |= {name: stream.get_tensor(name) for name in names}
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"{file}: the weights are corrupt ({error})") from error
+    return found
+
+
+def _restore_quantizers(model: nn.Module, saved: dict[str, Tensor], folder: Path) -> None:
+    wanted = {f"{name}.{part}" for name in quantizers(model) for part in ("scale", "zero_point")}
+    missing = sorted(wanted - set(saved))
+    if missing:
+        raise StateError(
+            f"{folder}: its recipe quantizes, but the weights lack {len(missing)} quantizer tensors, "
+            f"{missing[0]} first: were they saved by another recipe?"
+        )
+    model.load_state_dict({name: saved[name] for name in wanted}, strict=False)
+    enable_calibrated(model)

@@ -1,0 +1,191 @@
+"""Real or generated inputs on which an exported graph is compared with its model."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import difflib
+import gzip
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsify.errors import InputError
+
+Sample = str | list[str]
+_COLUMNS = ("tokens", "words", "text", "sentence", "question", "sentence1", "review", "input")
+_BATCHES = (1, 2, 3, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One padded batch.
+
+    Attributes:
+        inputs: Graph inputs by name, int64 [batch, length].
+        real: [batch, length] bool, False on padding.
+        counted: [batch, length] bool: real positions whose prediction counts, i.e. the first piece of each word.
+    """
+
+    inputs: dict[str, NDArray[np.int64]]
+    real: NDArray[np.bool_]
+    counted: NDArray[np.bool_]
+
+
+def read_samples(path: str | Path, *, limit: int | None = None, column: str | None = None) -> list[Sample]:
+    """Read texts, or lists of words, from .txt, .csv, .json, .jsonl (each also .gz) or CoNLL columns.
+
+    Raises:
+        InputError: The file is missing, empty, broken, or has no column of text.
+    """
+    path = Path(path)
+    try:
+        raw = path.read_bytes()
+        text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError, EOFError) as error:
+        raise InputError(f"{path}: cannot be read as samples: {error}") from error
+    kind = (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lower()
+    if kind in (".csv", ".json", ".jsonl"):
+        samples = list(islice((_text_of(row, path, column) for row in _rows(text, kind, path)), limit))
+    elif kind in (".conll", ".conllu", ".bio", ".iob", ".tsv"):
+        samples = list(islice(_sentences(text), limit))
+    else:
+        samples = list(islice((line.strip() for line in text.splitlines() if line.strip()), limit))
+    if not samples:
+        raise InputError(f"{path}: holds no samples.")
+    return samples
+
+
+def _rows(text: str, kind: str, path: Path) -> Iterator[dict[str, Any]]:
+    if kind == ".csv":
+        yield from csv.DictReader(io.StringIO(text))
+        return
+    try:
+        rows: Iterable[Any] = json.loads(text) if text.lstrip().startswith("[") else map(json.loads, _lines(text))
+        for row in rows:
+            if not isinstance(row, dict):
+                raise InputError(f"{path}: each row must be an object with a column of text, got {type(row).__name__}.")
+            yield row
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: is not valid JSON: {error}") from error
+
+
+def _lines(text: str) -> Iterator[str]:
+    # Not splitlines: JSON strings may hold U+2028 and the like unescaped.
+    return (line for line in text.split("\n") if line.strip())
+
+
+def _text_of(row: dict[str, Any], path: Path, column: str | None) -> Sample:
+    name = column or next((name for name in _COLUMNS if name in row), None)
+    if name is None or name not in row:
+        near = difflib.get_close_matches(column or "", row, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        wanted = f"column {column!r}" if column else f"any of the columns {', '.join(_COLUMNS)}"
+        raise InputError(f"{path}: has not {wanted}.{hint} It has: {', '.join(map(str, row))}.")
+    value = row[name]
+    if isinstance(value, str) and value.startswith("[") and value.rstrip().endswith("]"):
+        value = _list_in_cell(value)
+    return [str(word) for word in value] if isinstance(value, list) else str(value)
+
+
+def _list_in_cell(cell: str) -> Sample:
+    try:
+        value = ast.literal_eval(cell)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return cell
+    return [str(word) for word in value] if isinstance(value, list) else cell
+
+
+def _sentences(text: str) -> Iterator[Sample]:
+    words: list[str] = []
+    for line in [*text.splitlines(), ""]:
+        columns = line.split()
+        if columns and columns[0] != "-DOCSTART-" and not line.startswith("# "):
+            words.append(columns[0])
+        elif words and not columns:
+            yield words
+            words = []
+
+
+def encode(
+    samples: Sequence[Sample],
+    tokenizer: Any,
+    names: Sequence[str],
+    *,
+    max_length: int,
+    shape: tuple[int, int] | None = None,
+) -> list[Batch]:
+    """Tokenize samples into padded batches of several sizes (or all of one fixed ``shape``)."""
+    batches: list[Batch] = []
+    rows, sizes = iter([s for s in samples if s]), cycle((shape[0],) if shape else _BATCHES)
+    while chunk := list(islice(rows, next(sizes))):
+        if shape:
+            chunk += chunk[-1:] * (shape[0] - len(chunk))
+        chunk = [[s] if isinstance(s, str) and any(isinstance(o, list) for o in chunk) else s for s in chunk]
+        encoded = tokenizer(
+            chunk,
+            is_split_into_words=isinstance(chunk[0], list),
+            truncation=True,
+            max_length=min(max_length, shape[1]) if shape else max_length,
+            padding="max_length" if shape else "longest",
+            return_tensors="np",
+        )
+        real = encoded["attention_mask"].astype(bool)
+        starts = np.array([_first_pieces(encoded.word_ids(i)) for i in range(len(chunk))], dtype=bool)
+        inputs = {name: encoded[name].astype(np.int64) for name in names}
+        batches.append(Batch(inputs, real, real & starts))
+    return batches
+
+
+def _first_pieces(word_ids: list[int | None]) -> list[bool]:
+    return [word is not None and word != before for word, before in zip(word_ids, [None, *word_ids], strict=False)]
+
+
+def generate(
+    names: Sequence[str],
+    vocab_size: int,
+    *,
+    max_length: int,
+    shape: tuple[int, int] | None = None,
+    tokenizer: Any = None,
+    pad_id: int = 0,
+    sequences: int = 48,
+    seed: int = 0,
+) -> list[Batch]:
+    """Random token ids in batches of several sizes and lengths, padded inside; the same for the same arguments."""
+    rng = np.random.default_rng(seed)
+    special = set(tokenizer.all_special_ids) if tokenizer is not None else {pad_id}
+    words = np.array([i for i in range(vocab_size) if i not in special] or [0], dtype=np.int64)
+    lengths = cycle((shape[1],) if shape else sorted({min(max_length, n) for n in (8, 16, 33, 64, 128)}))
+    sizes = cycle((shape[0],) if shape else _BATCHES)
+    batches: list[Batch] = []
+    while sum(len(batch.real) for batch in batches) < sequences:
+        ids = rng.choice(words, size=(next(sizes), next(lengths)))
+        batches.append(_padded(ids, names, rng, tokenizer, pad_id))
+    return batches
+
+
+def _padded(
+    ids: NDArray[np.int64], names: Sequence[str], rng: np.random.Generator, tokenizer: Any, pad_id: int
+) -> Batch:
+    size, length = ids.shape
+    kept = rng.integers(max(1, length // 2), length + 1, size=(size, 1))
+    kept[0] = length
+    position = np.arange(length)[None]
+    real = position < kept
+    counted = real.copy()
+    first, last = (getattr(tokenizer, name, None) for name in ("cls_token_id", "sep_token_id"))
+    if first is not None and last is not None and length > 2:
+        ids[:, 0] = first
+        ids[position == kept - 1] = last
+        counted &= (position > 0) & (position < kept - 1)
+    ids[~real] = pad_id
+    values = {"input_ids": ids, "attention_mask": real.astype(np.int64), "token_type_ids": np.zeros_like(ids)}
+    return Batch({name: values[name] for name in names}, real, counted)

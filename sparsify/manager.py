@@ -1,0 +1,238 @@
+"""The manager: a recipe's modifiers, attached to a plain loop, a Hugging Face Trainer, or applied in one shot."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import nn
+
+import sparsify.modifiers  # noqa: F401  (registers the modifiers)
+from sparsify.clock import Clock
+from sparsify.distillation.teacher import self_teacher
+from sparsify.errors import InputError, RecipeError
+from sparsify.modifiers.base import LearningRateBase, Modifier
+from sparsify.modifiers.registry import build
+from sparsify.plan import conflicts, epochs_of
+from sparsify.quantization.calibrate import calibrate
+from sparsify.quantization.layers import quantizers
+from sparsify.recipe.recipe import Recipe
+from sparsify.run import TrainingRun
+from sparsify.select import names_of
+
+if TYPE_CHECKING:
+    from sparsify.analysis.report import ModelReport
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+def load_recipe(
+    source: str | Path, recipe_args: Mapping[str, Any] | str | Path | None = None, *, distillation: bool = True
+) -> ModifierManager:
+    """Read and validate a recipe.
+
+    Args:
+        source: Path, zoo stub, YAML text, or a checkpoint folder with a ``recipe.yaml``.
+        recipe_args: Overrides of the recipe's variables: dict, JSON text, JSON or YAML file, or ``k=v,k2=v2``.
+        distillation: False drops the recipe's distillation modifiers.
+
+    Raises:
+        RecipeError: With every problem of the recipe, each at its line and column.
+        ZooError: A stub that leads nowhere.
+    """
+    return ModifierManager(Recipe.load(source, recipe_args), distillation=distillation)
+
+
+class ModifierManager:
+    """A validated recipe, ready to be attached to training.
+
+    Attributes:
+        recipe: The recipe it came from.
+        modifiers: Its modifiers, in file order.
+    """
+
+    def __init__(self, recipe: Recipe, *, distillation: bool = True) -> None:
+        self.recipe = recipe
+        self.modifiers: list[Modifier] = [m for m in build(recipe) if distillation or m.kind != "distillation"]
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs that the recipe needs (0 when it names no time)."""
+        return epochs_of(self.modifiers)
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether the recipe distils."""
+        return any(m.kind == "distillation" for m in self.modifiers)
+
+    @property
+    def sets_learning_rate(self) -> bool:
+        """Whether the recipe sets the learning rate."""
+        return any(isinstance(m, LearningRateBase) for m in self.modifiers)
+
+    def apply_structure(self, model: nn.Module) -> None:
+        """Insert what the recipe's modules need (quantizers), before weights are loaded or an optimizer is made."""
+        if any("FSDP" in type(m).__name__ for m in model.modules()):
+            raise InputError("the model is sharded already (FSDP): apply the recipe's structure before sharding")
+        for modifier in sorted(self.modifiers, key=lambda m: m.order):
+            try:
+                modifier.on_structure(model)
+            except RecipeError as error:
+                raise modifier.located(error) from None
+
+    def start(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        clock: Clock,
+        teacher: nn.Module | str | None = None,
+        set_rates: bool = True,
+    ) -> TrainingRun:
+        """Open a run; ``attach`` and the integrations go through here.
+
+        Raises:
+            RecipeError: Modifiers contradict each other, or one matches nothing in the model.
+            InputError: A distillation recipe without a teacher.
+        """
+        if self.needs_teacher and teacher is None:
+            raise InputError(
+                "the recipe distils but no teacher was given: pass one (--distill_teacher PATH, teacher=...), "
+                "'self' for the model as it is at the start, or 'disable' to drop the distillation"
+            )
+        run = TrainingRun(self.modifiers, model, optimizer, clock, _teacher(teacher, model), set_rates)
+        run.open()
+        found = conflicts(self.modifiers, self._parameters(model))
+        if found:
+            run.close()
+            raise RecipeError(found)
+        return run
+
+    def _parameters(self, model: nn.Module) -> dict[str, frozenset[str]]:
+        pruners = [m for m in self.modifiers if m.kind == "pruning"]
+        return {m.key: frozenset(names_of(m)) for m in pruners}
+
+    @contextmanager
+    def attach(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        steps_per_epoch: int,
+        teacher: nn.Module | str | None = None,
+        epochs: int | None = None,
+    ) -> Iterator[TrainingRun]:
+        """Drive any loop: inside the block, each ``optimizer.step()`` moves the recipe on.
+
+        Args:
+            model: The model: plain, in DDP, or compiled.
+            optimizer: A torch optimizer, or a wrapper that has it as ``.optimizer``.
+            steps_per_epoch: Optimizer steps in one epoch, after gradient accumulation.
+            teacher: For distillation recipes: a model with the student's inputs and outputs, or ``"self"`` for the
+                model as it is now.
+            epochs: Length of the run; the recipe's own by default.
+
+        Yields:
+            The run: ``run.loss(...)`` adds distillation, ``run.state_dict()`` is what a resume needs.
+        """
+        if steps_per_epoch < 1:
+            raise InputError(f"steps_per_epoch must be at least 1, got {steps_per_epoch}")
+        plain = unwrap(model)
+        self.apply_structure(plain)
+        clock = Clock(steps_per_epoch, self.epochs(epochs) * steps_per_epoch)
+        run = self.start(plain, unwrap_optimizer(optimizer), clock, teacher)
+        try:
+            yield run
+        finally:
+            run.close()
+
+    def epochs(self, asked: float | None) -> int:
+        """Epochs of a run: the recipe's, or ``asked`` where that is enough for it.
+
+        Raises:
+            InputError: ``asked`` ends before the recipe does.
+        """
+        if asked is None:
+            if self.max_epochs < 1:
+                raise InputError("the recipe names no epoch: say how long the run is (epochs=...)")
+            return self.max_epochs
+        if asked < self.max_epochs:
+            raise InputError(
+                f"the run has {asked:g} epochs, the recipe needs {self.max_epochs}: "
+                "change the recipe (recipe_args, num_epochs=...) or train longer"
+            )
+        return int(asked)
+
+    def wrap(self, trainer: T, teacher: nn.Module | str | None = None) -> T:
+        """Attach the recipe to a Hugging Face Trainer (this instance only) and return it."""
+        from sparsify.integrations.trainer import wrap_trainer
+
+        wrap_trainer(self, trainer, teacher)
+        return trainer
+
+    def apply(self, model: nn.Module, calibration_data: Iterable[Mapping[str, Any]] | None = None) -> nn.Module:
+        """Apply the recipe in one shot, without training: prune to the final sparsity, then calibrate quantizers.
+
+        Args:
+            model: Changed in place.
+            calibration_data: Batches of model inputs; needed when the recipe quantizes activations.
+
+        Returns:
+            The model, in eval mode.
+        """
+        self.apply_structure(model)
+        epochs = max(self.max_epochs, 1)
+        still = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.0)
+        acting = [m for m in self.modifiers if m.kind == "pruning"]
+        run = TrainingRun(acting, model, still, Clock(1, epochs))
+        run.open()
+        run.finish()
+        run.close()
+        if quantizers(model):
+            if calibration_data is None:
+                raise InputError("the recipe quantizes: one shot needs calibration_data (batches of model inputs)")
+            calibrate(model, calibration_data)
+        return model.eval()
+
+    def report(self, model: nn.Module) -> ModelReport:
+        """Sparsity, bits and sizes of ``model``, per layer and in total."""
+        from sparsify.analysis.report import model_report
+
+        return model_report(unwrap(model))
+
+
+def _teacher(teacher: nn.Module | str | None, model: nn.Module) -> nn.Module | None:
+    if isinstance(teacher, str):
+        if teacher != "self":
+            raise InputError(f"teacher must be a model or 'self', got {teacher!r}")
+        return self_teacher(model)
+    return teacher
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The model inside DDP, DataParallel or ``torch.compile``."""
+    for _ in range(8):
+        inner = getattr(model, "_orig_mod", None) or (
+            model.module
+            if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel)
+            else None
+        )
+        if inner is None:
+            return model
+        model = inner
+    return model
+
+
+def unwrap_optimizer(optimizer: Any) -> torch.optim.Optimizer:
+    """The torch optimizer inside a wrapper such as Accelerate's (whose ``step`` calls no hooks of its own)."""
+    for _ in range(4):
+        inner = getattr(optimizer, "optimizer", None)
+        if not isinstance(inner, torch.optim.Optimizer):
+            break
+        optimizer = inner
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise InputError(f"expected a torch optimizer, got {type(optimizer).__name__}")
+    return optimizer

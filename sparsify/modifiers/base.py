@@ -1,0 +1,179 @@
+"""The modifier: one entry of a recipe. It says when; pure functions elsewhere say what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Protocol
+
+import torch
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr, model_validator
+from torch import Tensor, nn
+
+from sparsify.clock import Clock, update_steps
+from sparsify.errors import Problem, RecipeError
+
+
+def _flag(value: object) -> object:
+    return bool(value) if isinstance(value, int | float) and value in (0, 1) else value
+
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
+"""A boolean that recipes may also write as 0 or 1."""
+
+
+class Run(Protocol):
+    """What a modifier sees of the training that it is attached to."""
+
+    model: nn.Module
+    """The model, unwrapped (no DDP, no compile wrapper)."""
+    optimizer: torch.optim.Optimizer
+    """The real torch optimizer (not Accelerate's wrapper)."""
+    clock: Clock
+    teacher: nn.Module | None
+    """The distillation teacher, or None."""
+    loss_items: int | Tensor | None
+    """How many labelled items the trainer divides the whole step's loss by; None: each micro-batch takes its own mean."""
+    loss_scale: float
+    """What the trainer multiplies such a loss by (the number of ranks), else 1."""
+
+
+class Modifier(BaseModel):
+    """Base of all modifiers: validated fields, and one method per event of a training run.
+
+    Epochs are counted from the start of the modifier's stage; ``start_epoch`` below 0 means at once, ``end_epoch``
+    below 0 means never. ``update_frequency`` is in epochs, 0 or below means each optimizer step.
+
+    Events, in the order in which a run meets them::
+
+        on_structure(model)            once, before optimizer, weights and wrappers: modules are inserted here
+        on_attach(run)                 once, when training begins: parameters are resolved here
+        for each optimizer step:
+            on_start(run)              on the first step at or after start_epoch
+            on_update(run)             at the start, every update_frequency, and at the end
+            on_loss(run, ...)          for each micro-batch, while active
+            on_gradients(run)          gradients ready and unscaled, before optimizer.step, while active
+            on_step(run)               after optimizer.step, from the start on, also after the end
+            on_end(run)                on the first step at or after end_epoch, or after the run's last step
+        on_detach(run)                 once: hooks removed, model left clean
+
+    Modifiers of lower ``order`` go first in each event, wherever they stand in the file.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, validate_default=False)
+
+    order: ClassVar[int] = 50
+    kind: ClassVar[str] = "training"
+    """One of training, learning_rate, pruning, quantization, distillation."""
+    structural: ClassVar[bool] = False
+    """Whether on_structure changes the model, so that load_model must replay it."""
+    epoch_fields: ClassVar[tuple[str, ...]] = ("start_epoch", "end_epoch")
+    """Fields that hold a point in time, for the run's length and for stages."""
+
+    start_epoch: float = -1.0
+    end_epoch: float = -1.0
+    update_frequency: float = -1.0
+
+    _key: str = PrivateAttr(default="")
+    _offset: float = PrivateAttr(default=0.0)
+    _place: Problem | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _times_in_order(self) -> Modifier:
+        if self.start_epoch < 0 and self.start_epoch != -1:
+            raise ValueError(f"start_epoch must be -1 (at once) or at least 0, got {self.start_epoch:g}")
+        if self.end_epoch < 0 and self.end_epoch != -1:
+            raise ValueError(f"end_epoch must be -1 (never) or at least 0, got {self.end_epoch:g}")
+        if 0 <= self.end_epoch < self.start_epoch:
+            raise ValueError(f"end_epoch {self.end_epoch:g} is before start_epoch {self.start_epoch:g}")
+        return self
+
+    @property
+    def key(self) -> str:
+        """Where this modifier stands in its recipe: ``stage/Class/k``, k counted per class."""
+        return self._key
+
+    def place(self, key: str, offset: float) -> None:
+        """Say where the modifier stands and at which epoch of the run its stage begins."""
+        self._key, self._offset = key, offset
+
+    def written_at(self, place: Problem) -> None:
+        """Remember where in the recipe's text the modifier stands (file, line, column, path)."""
+        self._place = place
+
+    def located(self, error: RecipeError) -> RecipeError:
+        """``error`` with this modifier's place in the recipe for each problem that has none."""
+        return RecipeError([p if p.line is not None else self.problem(p.message, p.hint) for p in error.problems])
+
+    def problem(self, message: str, hint: str | None = None) -> Problem:
+        """A problem placed where this modifier stands."""
+        here = self._place or Problem("")
+        return Problem(message, here.file, here.line, here.column, here.path, hint)
+
+    @property
+    def start(self) -> float:
+        """First epoch of the run in which it is active (0 for at once)."""
+        return self._offset + max(self.start_epoch, 0.0)
+
+    @property
+    def end(self) -> float:
+        """Epoch of the run at which it ends; -1 for never."""
+        return -1.0 if self.end_epoch < 0 else self._offset + self.end_epoch
+
+    def last_epoch(self) -> float:
+        """Latest epoch of the run that any of its time fields names (0 if none): the run must last so long."""
+        times = [getattr(self, name) for name in self.epoch_fields]
+        return max((self._offset + t for t in times if t is not None and t >= 0), default=0.0)
+
+    def update_steps(self, clock: Clock) -> list[int]:
+        """Steps at which ``on_update`` is called."""
+        return update_steps(clock, self.start, self.end, self.update_frequency)
+
+    def values(self, epoch: float) -> dict[str, float]:
+        """What is in force at ``epoch`` of the run, by name (``sparsity``, ...), for logs and plans."""
+        return {}
+
+    def on_structure(self, model: nn.Module) -> None:
+        """Insert what must exist before weights are loaded. Must be safe to call twice."""
+
+    def on_attach(self, run: Run) -> None:
+        """Resolve parameters and modules of the live model."""
+
+    def on_start(self, run: Run) -> None:
+        """Become active."""
+
+    def on_update(self, run: Run) -> None:
+        """Move along the schedule."""
+
+    def on_loss(self, run: Run, loss: Tensor, inputs: Mapping[str, Any], outputs: Any) -> Tensor:
+        """Return the loss to train on, given the loss so far."""
+        return loss
+
+    def on_gradients(self, run: Run) -> None:
+        """See or change gradients just before the optimizer uses them."""
+
+    def on_step(self, run: Run) -> None:
+        """Restore what the optimizer may have broken (masks)."""
+
+    def on_end(self, run: Run) -> None:
+        """Stop being active."""
+
+    def on_detach(self, run: Run) -> None:
+        """Remove every hook."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resume needs and that is not in the model's own state dict: nested dicts, tensors, JSON values."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any], run: Run) -> None:
+        """Take back what ``state_dict`` gave; called after ``on_attach``."""
+
+
+class LearningRateBase(Modifier):
+    """A modifier that sets the learning rate. It holds no state: the rate is a function of the epoch."""
+
+    kind: ClassVar[str] = "learning_rate"
+    param_groups: list[int] | None = None
+
+    def learning_rate(self, epoch: float, steps_per_epoch: int) -> float:
+        """Learning rate in force at ``epoch`` of the run; holds its last value after the end."""
+        raise NotImplementedError

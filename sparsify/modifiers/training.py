@@ -1,0 +1,153 @@
+"""Modifiers of training itself: how long, which weight decay, which parameters learn. Learning rates: learning_rate.py."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import Field, PrivateAttr, field_validator
+from torch import nn
+
+from sparsify.errors import RecipeError, StateError
+from sparsify.modifiers.base import Flag, Modifier, Run
+from sparsify.modifiers.registry import register
+from sparsify.select import select_parameters
+
+log = logging.getLogger(__name__)
+
+
+@register("EpochRangeModifier")
+class EpochRangeModifier(Modifier):
+    """Says how long the run must last, and does nothing else."""
+
+    start_epoch: float
+    end_epoch: float
+
+
+@register("SetWeightDecayModifier")
+class SetWeightDecayModifier(Modifier):
+    """Sets the optimizer's weight decay from ``start_epoch`` on.
+
+    It stays set: it is a value of the optimizer's own param groups, so the optimizer's state dict carries it
+    through a resume, and nothing is put back when the run ends.
+    """
+
+    weight_decay: float = Field(ge=0, allow_inf_nan=False, description="a number of at least 0")
+    param_groups: list[int] | None = Field(None, description="indices of the optimizer's param groups; left out: all")
+    constant_logging: Flag = False
+
+    @field_validator("end_epoch")
+    @classmethod
+    def _has_no_end(cls, value: float) -> float:
+        return without_end(value)
+
+    def values(self, epoch: float) -> dict[str, float]:
+        """The weight decay, once set."""
+        return {"weight_decay": self.weight_decay} if epoch >= self.start else {}
+
+    def on_attach(self, run: Run) -> None:
+        """Check the param groups.
+
+        Raises:
+            RecipeError: The optimizer has fewer param groups than are asked for.
+        """
+        check_param_groups(self.key, self.param_groups, len(run.optimizer.param_groups))
+
+    def on_start(self, run: Run) -> None:
+        """Set it."""
+        groups = run.optimizer.param_groups
+        for group in groups if self.param_groups is None else [groups[i] for i in self.param_groups]:
+            group["weight_decay"] = self.weight_decay
+
+
+@register("TrainableParamsModifier")
+class TrainableParamsModifier(Modifier):
+    """Freezes parameters, or lets them learn, between its epochs; afterwards each is what it was before.
+
+    Gradients of what it switches are cleared at the start, so that not even the step it starts on moves a frozen one.
+    """
+
+    params: list[str] | str = Field(description="names, `re:` patterns, `__ALL__` or `__ALL_PRUNABLE__`")
+    trainable: Flag = Field(description="true or false")
+    params_strict: Flag = Field(True, description="false: selectors that match nothing are passed over")
+
+    _params: dict[str, nn.Parameter] = PrivateAttr(default_factory=dict)
+    _before: dict[str, bool] = PrivateAttr(default_factory=dict)
+
+    def on_attach(self, run: Run) -> None:
+        """Resolve the parameters.
+
+        Raises:
+            RecipeError: A selector matches nothing (unless ``params_strict`` is off), or all would be frozen.
+        """
+        self._params = self._selected(run.model)
+        chosen = {id(p) for p in self._params.values()}
+        if not self.trainable and not any(p.requires_grad and id(p) not in chosen for p in run.model.parameters()):
+            raise RecipeError(f"{self.key}: params {self.params!r} would freeze every parameter, leaving none to train")
+        held = {id(p) for group in run.optimizer.param_groups for p in group["params"]}
+        if outside := [name for name, p in self._params.items() if self.trainable and id(p) not in held]:
+            log.warning("%s: the optimizer does not hold %s, so they will not learn", self.key, ", ".join(outside))
+
+    def _selected(self, model: nn.Module) -> dict[str, nn.Parameter]:
+        if self.params_strict:
+            return select_parameters(model, self.params)
+        found: dict[str, nn.Parameter] = {}
+        for selector in [self.params] if isinstance(self.params, str) else self.params:
+            try:
+                found |= select_parameters(model, [selector])
+            except RecipeError:
+                log.info("%s: %r matches no parameter", self.key, selector)
+        return found
+
+    def on_start(self, run: Run) -> None:
+        """Switch."""
+        if self._before:
+            return
+        for name, parameter in self._params.items():
+            self._before[name] = parameter.requires_grad
+            parameter.requires_grad_(self.trainable)
+            parameter.grad = None
+
+    def on_end(self, run: Run) -> None:
+        """Switch back."""
+        for name, before in self._before.items():
+            self._params[name].requires_grad_(before)
+        self._before = {}
+
+    def on_detach(self, run: Run) -> None:
+        """Leave the model as it was found."""
+        self.on_end(run)
+
+    def state_dict(self) -> dict[str, Any]:
+        """While active: what each parameter was before, and is now."""
+        return {"before": dict(self._before), "now": {n: self._params[n].requires_grad for n in self._before}}
+
+    def load_state_dict(self, state: Mapping[str, Any], run: Run) -> None:
+        """Freeze again what was frozen.
+
+        Raises:
+            StateError: The state names a parameter that this modifier does not select.
+        """
+        if unknown := sorted(set(state["before"]) - set(self._params)):
+            raise StateError(f"{self.key}: the saved state is of other parameters: {', '.join(unknown)}")
+        self._before = dict(state["before"])
+        for name, now in state["now"].items():
+            self._params[name].requires_grad_(now)
+
+
+def without_end(value: float) -> float:
+    """Refuse an ``end_epoch`` on what is set once."""
+    if value != -1:
+        raise ValueError("it is set once and holds, so end_epoch can only be -1; let a later modifier set another value")
+    return value
+
+
+def check_param_groups(key: str, wanted: Sequence[int] | None, count: int) -> None:
+    """Refuse indices of param groups that the optimizer lacks.
+
+    Raises:
+        RecipeError: Names them, and how many there are.
+    """
+    if missing := [i for i in wanted or () if not 0 <= i < count]:
+        raise RecipeError(f"{key}: param_groups {missing} do not exist: the optimizer has {count}, counted from 0")

@@ -1,0 +1,285 @@
+"""One training run under a recipe: counts optimizer steps and calls the modifiers' events at the right ones."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from sparsify.clock import Clock
+from sparsify.errors import InputError, RecipeError, StateError
+from sparsify.modifiers.base import LearningRateBase, Modifier
+
+logger = logging.getLogger(__name__)
+_STATE_VERSION = 1
+
+
+class Phase:
+    """Where one modifier stands: when it starts, is updated and ends, and what of that has happened."""
+
+    def __init__(self, modifier: Modifier, clock: Clock) -> None:
+        self.modifier = modifier
+        self.start = clock.step_of(modifier.start)
+        self.end = None if modifier.end < 0 else min(clock.step_of(modifier.end), clock.total_steps)
+        self.updates = frozenset(modifier.update_steps(clock))
+        self.started = self.ended = False
+
+    @property
+    def active(self) -> bool:
+        """Started and not ended."""
+        return self.started and not self.ended
+
+
+def fingerprint(modifier: Modifier) -> str:
+    """Hash of a modifier's class and resolved fields: state of one recipe must not be loaded into another."""
+    text = f"{type(modifier).__name__}{modifier.model_dump_json()}{modifier.start}{modifier.end}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class LearningRates:
+    """All learning-rate modifiers of a recipe as one function of the step; it holds no state."""
+
+    def __init__(self, modifiers: Sequence[Modifier], clock: Clock) -> None:
+        found = [m for m in modifiers if isinstance(m, LearningRateBase)]
+        self._clock = clock
+        self._by_start = sorted(found, key=lambda m: m.start)
+
+    def __bool__(self) -> bool:
+        return bool(self._by_start)
+
+    def at(self, step: int, group: int) -> float | None:
+        """Rate in force during optimizer step ``step`` for a parameter group; None before any modifier sets it."""
+        rate = None
+        epoch = self._clock.epoch_of(step)
+        for modifier in self._by_start:
+            mine = modifier.param_groups is None or group in modifier.param_groups
+            if mine and step >= self._clock.step_of(modifier.start):
+                rate = modifier.learning_rate(epoch, self._clock.steps_per_epoch)
+        return rate
+
+
+class TrainingRun:
+    """Drives modifiers from torch's own optimizer step hooks. Made by ``ModifierManager.attach`` and ``wrap``.
+
+    Args:
+        modifiers: In recipe order; events go by their ``order``.
+        model: The model, unwrapped.
+        optimizer: The real torch optimizer.
+        clock: Steps per epoch and total steps.
+        teacher: Distillation teacher.
+        set_rates: Whether the run writes learning rates (False: a scheduler driven by the recipe does).
+    """
+
+    def __init__(
+        self,
+        modifiers: Sequence[Modifier],
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        clock: Clock,
+        teacher: nn.Module | None = None,
+        set_rates: bool = True,
+    ) -> None:
+        self.model, self.optimizer, self.clock, self.teacher = model, optimizer, clock, teacher
+        self.loss_items: int | Tensor | None = None
+        self.loss_scale = 1.0
+        self.rates = LearningRates(modifiers, clock)
+        self.phases = [Phase(m, clock) for m in sorted(modifiers, key=lambda m: m.order)]
+        self._set_rates = set_rates and bool(self.rates)
+        self._written: list[float] | None = None
+        self._begun = -1
+        self._steppers = [p for p in self.phases if type(p.modifier).on_step is not Modifier.on_step]
+        self._readers = [p for p in self.phases if type(p.modifier).on_gradients is not Modifier.on_gradients]
+        self._losses = [p for p in self.phases if type(p.modifier).on_loss is not Modifier.on_loss]
+        self._handles: list[RemovableHandle] = []
+        self.finished = False
+
+    def open(self) -> None:
+        """Resolve parameters and install the hooks."""
+        for phase in self.phases:
+            try:
+                phase.modifier.on_attach(self)
+            except RecipeError as error:
+                raise phase.modifier.located(error) from None
+        self._handles = [
+            self.optimizer.register_step_pre_hook(self._before_step),
+            self.optimizer.register_step_post_hook(self._after_step),
+        ]
+
+    def close(self) -> None:
+        """Remove the hooks and leave the model clean; safe to call twice."""
+        if not self._handles:
+            return
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        for phase in self.phases:
+            phase.modifier.on_detach(self)
+
+    def begin_step(self) -> None:
+        """Fire what is due at the coming optimizer step; called again for the same step it does nothing."""
+        step = self.clock.step
+        if self._begun == step or self.finished:
+            return
+        self._begun = step
+        self._fire(step)
+        if self._set_rates:
+            self._write_rates(step)
+
+    def _fire(self, step: int) -> None:
+        for phase in self.phases:
+            if not phase.started and step >= phase.start:
+                phase.started = True
+                phase.modifier.on_start(self)
+        for phase in self.phases:
+            if phase.active and step in phase.updates:
+                phase.modifier.on_update(self)
+        for phase in self.phases:
+            if phase.active and phase.end is not None and step >= phase.end:
+                phase.ended = True
+                phase.modifier.on_end(self)
+
+    def _write_rates(self, step: int) -> None:
+        groups = self.optimizer.param_groups
+        current = [float(g["lr"]) for g in groups]
+        if self._written is not None and current != self._written:
+            raise InputError(
+                f"the learning rate was changed from {self._written} to {current} outside the recipe, which sets it: "
+                "remove your scheduler, or the recipe's learning-rate modifiers"
+            )
+        for index, group in enumerate(groups):
+            rate = self.rates.at(step, index)
+            if rate is not None:
+                group["lr"] = rate
+        self._written = [float(g["lr"]) for g in groups]
+
+    def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        self.begin_step()
+        for phase in self._readers:
+            if phase.active:
+                phase.modifier.on_gradients(self)
+
+    def _after_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        if self._skipped():
+            return
+        for phase in self._steppers:
+            if phase.started:
+                phase.modifier.on_step(self)
+        self.clock.step += 1
+        if self.clock.step >= self.clock.total_steps:
+            self.finish()
+
+    def _skipped(self) -> bool:
+        """A fused optimizer is stepped even when the gradient scaler found inf; it then changes nothing."""
+        found: Tensor | None = getattr(self.optimizer, "found_inf", None)
+        return found is not None and bool(found.item())
+
+    def finish(self) -> None:
+        """End of the run: what has not ended yet ends now, at its final value. Safe to call twice.
+
+        Steps that a gradient scaler skipped leave the clock short of the end; what was due in between is made up.
+        """
+        if self.finished:
+            return
+        reached, total = self._begun, self.clock.total_steps
+        for phase in self.phases:
+            if not phase.started and phase.start <= total:
+                phase.started = True
+                phase.modifier.on_start(self)
+        for phase in self.phases:
+            if phase.active and any(step > reached for step in phase.updates):
+                self.clock.step = total if phase.end is None else phase.end
+                phase.modifier.on_update(self)
+        self.clock.step = total
+        for phase in self.phases:
+            if phase.active and phase.end is not None:
+                phase.ended = True
+                phase.modifier.on_end(self)
+        self.finished = True
+
+    def loss(self, loss: Tensor, *, inputs: Mapping[str, Any], outputs: Any) -> Tensor:
+        """The loss to train on: ``loss`` with what active modifiers (distillation) add.
+
+        Args:
+            loss: The task's loss (scalar).
+            inputs: The batch, labels included.
+            outputs: What the model returned for it.
+        """
+        self.begin_step()
+        for phase in self._losses:
+            if phase.active:
+                loss = phase.modifier.on_loss(self, loss, inputs, outputs)
+        return loss
+
+    def values(self) -> dict[str, float]:
+        """What is in force now, for logs: ``sparsity``, ``quantization``, ... by name."""
+        epoch = self.clock.epoch_of(min(self.clock.step, self.clock.total_steps))
+        found: dict[str, float] = {"epoch_of_recipe": epoch}
+        for phase in self.phases:
+            if phase.started:
+                found |= phase.modifier.values(epoch)
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resume needs beside the model's and the optimizer's own state."""
+        return {
+            "version": _STATE_VERSION,
+            "clock": {
+                "step": self.clock.step,
+                "steps_per_epoch": self.clock.steps_per_epoch,
+                "total_steps": self.clock.total_steps,
+            },
+            "begun": self._begun,
+            "finished": self.finished,
+            "written": self._written,
+            "modifiers": {
+                p.modifier.key: {
+                    "fields": fingerprint(p.modifier),
+                    "started": p.started,
+                    "ended": p.ended,
+                    "state": p.modifier.state_dict(),
+                }
+                for p in self.phases
+            },
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where ``state_dict`` was taken.
+
+        Raises:
+            StateError: The state is of another recipe, another number of steps per epoch, or another version.
+        """
+        self._check(state)
+        self.clock.step = state["clock"]["step"]
+        self._begun, self.finished, self._written = state["begun"], state["finished"], state["written"]
+        for phase in self.phases:
+            saved = state["modifiers"][phase.modifier.key]
+            phase.started, phase.ended = saved["started"], saved["ended"]
+            phase.modifier.load_state_dict(saved["state"], self)
+
+    def _check(self, state: Mapping[str, Any]) -> None:
+        if state.get("version") != _STATE_VERSION:
+            raise StateError(f"saved state has version {state.get('version')}, this sparsify reads {_STATE_VERSION}")
+        for name in ("steps_per_epoch", "total_steps"):
+            was, now = state["clock"][name], getattr(self.clock, name)
+            if was != now:
+                raise StateError(
+                    f"the saved run had {name} = {was}, this one has {now}: "
+                    "resume with the same data, batch size, accumulation and number of epochs"
+                )
+        saved, mine = state["modifiers"], {p.modifier.key: fingerprint(p.modifier) for p in self.phases}
+        gone, new = sorted(set(saved) - set(mine)), sorted(set(mine) - set(saved))
+        changed = sorted(k for k in set(mine) & set(saved) if saved[k]["fields"] != mine[k])
+        lines = _listed("only in the saved run", gone) + _listed("only in this recipe", new)
+        lines += _listed("with other fields", changed)
+        if lines:
+            raise StateError("the recipe is not the one of the saved run: " + "; ".join(lines))
+
+
+def _listed(what: str, keys: Iterable[str]) -> list[str]:
+    joined = ", ".join(keys)
+    return [f"{what}: {joined}"] if joined else []
