@@ -30,7 +30,7 @@ class Teacher(nn.Module):
         model: The teacher. It is switched to eval mode and, where asked for, moved and cast in place.
         student: The model it will teach, to bring the teacher's labels into the student's order.
         input_keys: Inputs it gets; by default those that its ``forward`` names, labels left out.
-        device: Where it runs; by default where it is.
+        device: Where it runs; by default it follows the student.
         dtype: In what it computes (bfloat16 halves its memory); by default what it is in.
 
     Raises:
@@ -49,6 +49,7 @@ class Teacher(nn.Module):
         super().__init__()
         self.model = model.to(device=device, dtype=dtype).eval()
         self.is_self = False
+        self._follows = device is None
         self._input_keys = None if input_keys is None else tuple(input_keys)
         self._order = None if student is None else _checked(getattr(student, "config", None), model)
 
@@ -68,6 +69,15 @@ class Teacher(nn.Module):
             outputs["logits"] = logits.index_select(-1, self._order.to(logits.device))
         return outputs
 
+    def attach(self, student: nn.Module, input_keys: Sequence[str] | None = None) -> Teacher:
+        """Go where the student is, unless a device was given, and read ``input_keys``."""
+        weight = next(student.parameters(), None)
+        if self._follows and weight is not None:
+            self.model.to(weight.device)
+        if input_keys is not None:
+            self._input_keys = tuple(input_keys)
+        return self
+
     def _chosen(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         if self._input_keys is not None:
             if missing := [k for k in self._input_keys if k not in inputs]:
@@ -80,16 +90,11 @@ class Teacher(nn.Module):
 
 
 def as_teacher(teacher: nn.Module, student: nn.Module, input_keys: Sequence[str] | None = None) -> Teacher:
-    """``teacher`` as a ``Teacher``; the student itself gives a frozen copy of it."""
+    """``teacher`` as a ``Teacher`` beside the student; the student itself gives a frozen copy of it."""
     if isinstance(teacher, Teacher):
-        if input_keys is not None:
-            teacher._input_keys = tuple(input_keys)
-        return teacher
-    if teacher is student:
-        made = self_teacher(student)
-        made._input_keys = None if input_keys is None else tuple(input_keys)
-        return made
-    return Teacher(teacher, student, input_keys=input_keys)
+        return teacher.attach(student, input_keys)
+    made = self_teacher(student) if teacher is student else Teacher(teacher, student)
+    return made.attach(student, input_keys)
 
 
 def self_teacher(model: nn.Module) -> Teacher:

@@ -1,0 +1,87 @@
+"""Masks held on live parameters: one byte a weight, no copy of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sparsify.errors import SparsifyError, StateError
+
+
+class MaskSet:
+    """Boolean masks by parameter name, and the parameters they are held on.
+
+    A parameter without a mask is left alone; a mask that keeps everything is not stored.
+
+    Args:
+        parameters: By name, each parameter once.
+    """
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
+        self.parameters = dict(parameters)
+        self.masks: dict[str, Tensor] = {}
+        self._weights: list[Tensor] = []
+        self._factors: list[Tensor] = []
+
+    def replace(self, masks: Mapping[str, Tensor]) -> None:
+        """Hold these masks (True = kept, of the parameters' shapes) instead of all earlier ones; does not apply them."""
+        self.masks = {name: mask for name, mask in masks.items() if not bool(mask.all())}
+        self._weights = [self.parameters[name] for name in self.masks]
+        # The same bytes read as int8: multiplying by bool costs twice as much.
+        self._factors = [mask.view(torch.int8) for mask in self.masks.values()]
+
+    @torch.no_grad()
+    def apply(self) -> None:
+        """Zero what is masked, in place."""
+        if self._weights:
+            torch._foreach_mul_(self._weights, self._factors)
+            torch._foreach_add_(self._weights, 0.0)  # -0.0 becomes 0.0: equal bits for hashing and compression
+
+    def pruned_first(self, scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Scores (not negative) in which whatever is masked already goes before all else."""
+        return {n: s.masked_fill(~self.masks[n], -1.0) if n in self.masks else s for n, s in scores.items()}
+
+    def check_finite(self) -> None:
+        """Raise SparsifyError if a parameter holds NaN or infinity: times zero they would stay NaN for ever."""
+        bad = [name for name, weight in self.parameters.items() if not bool(torch.isfinite(weight).all())]
+        if bad:
+            shown = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
+            raise SparsifyError(
+                f"weights that are to be pruned are not finite: {shown}. Training has diverged: lower the learning rate, "
+                "or look at the loss of the steps before"
+            )
+
+    def sparsity(self) -> dict[str, float]:
+        """Fraction masked, by parameter."""
+        return {
+            name: 1.0 - int(self.masks[name].sum()) / weight.numel() if name in self.masks else 0.0
+            for name, weight in self.parameters.items()
+        }
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Masks as packed bits (uint8, flat), by parameter name."""
+        return {name: torch.from_numpy(np.packbits(mask.cpu().numpy())) for name, mask in self.masks.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Hold the masks that ``state_dict`` gave.
+
+        Raises:
+            StateError: A mask belongs to a parameter that is not here, or has another size.
+        """
+        unknown = sorted(set(state) - set(self.parameters))
+        if unknown:
+            raise StateError(
+                f"saved masks of parameters that are not pruned now: {', '.join(unknown[:5])}; "
+                f"pruned now are: {', '.join(sorted(self.parameters)[:5])}"
+            )
+        self.replace({name: self._unpack(name, bits) for name, bits in state.items()})
+
+    def _unpack(self, name: str, bits: Tensor) -> Tensor:
+        weight = self.parameters[name]
+        if bits.numel() != -(-weight.numel() // 8):
+            raise StateError(f"saved mask of {name} has {bits.numel()} bytes; {list(weight.shape)} needs another number")
+        flat = np.unpackbits(bits.cpu().numpy(), count=weight.numel()).astype(bool)
+        return torch.from_numpy(flat).view(weight.shape).to(weight.device)

@@ -1,0 +1,1 @@
+"""Recipes: from text to validated data. Knows no torch."""

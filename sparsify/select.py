@@ -1,0 +1,145 @@
+"""From what a recipe writes (names, ``re:`` patterns, tokens, class names) to parameters and modules of a live model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from difflib import get_close_matches
+
+from torch import nn
+
+from sparsify.errors import Problem, RecipeError
+
+ALL = "__ALL__"
+ALL_PRUNABLE = "__ALL_PRUNABLE__"
+TOKENS = (ALL, ALL_PRUNABLE)
+
+_WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.")
+_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def clean_name(name: str) -> str:
+    """The name without what DDP (``module.``, in front), compile and FSDP wrappers add to it."""
+    for wrapper in _WRAPPERS:
+        name = name.replace(wrapper, "")
+    while name.startswith("module."):
+        name = name.removeprefix("module.")
+    return name
+
+
+def select_parameters(model: nn.Module, selectors: Sequence[str] | str) -> dict[str, nn.Parameter]:
+    """Parameters that any of the selectors names.
+
+    Args:
+        model: Wrapped or not; names are taken without wrappers' prefixes.
+        selectors: Exact names; ``re:PATTERN``, matched from the start of the name; ``__ALL__``; or
+            ``__ALL_PRUNABLE__``: weights of Linear, Conv and Embedding modules, but none that a Linear shares with
+            an Embedding.
+
+    Returns:
+        By name, in the order of the model. A tied parameter comes once, under its first name, and may be selected
+        by any of its names.
+
+    Raises:
+        RecipeError: A selector matches nothing (one problem each, with near names).
+    """
+    named = list(_parameters(model))
+    prunable = {id(weight) for weight in _prunable(model).values()}
+    tests: dict[str, Callable[[str, nn.Parameter], bool]] = {
+        ALL: lambda name, parameter: True,
+        ALL_PRUNABLE: lambda name, parameter: id(parameter) in prunable,
+    }
+    wanted: set[int] = set()
+    problems: list[Problem] = []
+    for selector in [selectors] if isinstance(selectors, str) else selectors:
+        test = tests.get(selector.upper()) or _by_name(selector, problems)
+        found = {id(parameter) for name, parameter in named if test and test(name, parameter)}
+        if test and not found:
+            problems.append(_no_match("parameter", selector, [name for name, _ in named], TOKENS))
+        wanted |= found
+    if problems:
+        raise RecipeError(problems)
+    return {name: p for name, p in _once(named) if id(p) in wanted}
+
+
+def select_modules(model: nn.Module, names: Sequence[str] | str) -> dict[str, nn.Module]:
+    """Modules that any of ``names`` names.
+
+    Args:
+        model: Wrapped or not.
+        names: Exact names; ``re:PATTERN``, matched from the start of the name; or class names (a subclass counts).
+
+    Returns:
+        By name, in the order of the model; a shared module comes once, under its first name.
+
+    Raises:
+        RecipeError: A name matches nothing (one problem each, with near names).
+    """
+    named = [(clean_name(name), module) for name, module in model.named_modules(remove_duplicate=False) if name]
+    wanted: set[int] = set()
+    problems: list[Problem] = []
+    for selector in [names] if isinstance(names, str) else names:
+        test = _by_name(selector, problems)
+        found = {id(module) for name, module in named if test and test(name, module)}
+        found |= {id(module) for _, module in named if selector in _class_names(module)}
+        if test and not found:
+            classes = sorted({type(module).__name__ for _, module in named})
+            problems.append(_no_match("module", selector, [name for name, _ in named], classes))
+        wanted |= found
+    if problems:
+        raise RecipeError(problems)
+    return {name: module for name, module in _once(named) if id(module) in wanted}
+
+
+def prunable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Weights of Linear and Conv modules, each once, without those shared with an Embedding: what reports count."""
+    return _prunable(model, embeddings=False)
+
+
+def _prunable(model: nn.Module, embeddings: bool = True) -> dict[str, nn.Parameter]:
+    modules = [(clean_name(name), module) for name, module in model.named_modules()]
+    weights = {f"{name}.weight".lstrip("."): m.weight for name, m in modules if isinstance(m, _LAYERS)}
+    tables = {f"{name}.weight".lstrip("."): m.weight for name, m in modules if isinstance(m, nn.Embedding)}
+    shared = {id(weight) for weight in weights.values()} & {id(table) for table in tables.values()}
+    chosen = weights | tables if embeddings else weights
+    return {name: weight for name, weight in _once(chosen.items()) if id(weight) not in shared}
+
+
+def _parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    owner: dict[str, int] = {}
+    for raw, parameter in model.named_parameters(remove_duplicate=False):
+        name = clean_name(raw)
+        # A model whose own child is called `module` must not lose a parameter to a namesake.
+        yield (name if owner.setdefault(name, id(parameter)) == id(parameter) else raw), parameter
+
+
+def _once[T](named: Iterable[tuple[str, T]]) -> Iterator[tuple[str, T]]:
+    seen: set[int] = set()
+    for name, item in named:
+        if id(item) not in seen:
+            seen.add(id(item))
+            yield name, item
+
+
+def _by_name(selector: str, problems: list[Problem]) -> Callable[[str, object], bool] | None:
+    if not selector.startswith("re:"):
+        wanted = clean_name(selector)
+        return lambda name, item: name in (wanted, selector)
+    try:
+        pattern = re.compile(selector[3:])
+    except re.error as error:
+        problems.append(Problem(f"{selector!r} is not a regular expression: {error}"))
+        return None
+    return lambda name, item: pattern.match(name) is not None
+
+
+def _class_names(module: nn.Module) -> set[str]:
+    return {cls.__name__ for cls in type(module).__mro__} - {"Module", "object"}
+
+
+def _no_match(kind: str, selector: str, names: Sequence[str], others: Sequence[str]) -> Problem:
+    known = list(dict.fromkeys([*names, *others]))
+    probe = re.sub(r"^re:|[\\^$*+?()\[\]{}|]|\.(?=[*+?])", "", selector)
+    near = get_close_matches(probe, known, n=4, cutoff=0.4) or [name for name in known if probe and probe in name][:4]
+    shown = f"near names: {', '.join(near)}" if near else f"it has, among others: {', '.join(known[:4])}"
+    return Problem(f"no {kind} of the model matches {selector!r}", hint=shown)

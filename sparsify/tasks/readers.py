@@ -1,0 +1,176 @@
+"""Data files -> rows with their line numbers. Knows formats, not tasks."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sparsify.errors import InputError
+
+Row = tuple[int, dict[str, Any]]
+
+
+@dataclass
+class Table:
+    """Rows of one file or split.
+
+    Attributes:
+        origin: Where they come from, for messages.
+        columns: Column names in their order.
+        rows: One dict per row.
+        lines: Line (from 1) of each row in its file; row numbers where there is no file.
+        class_names: By column, names of its class ids where the source knows them.
+    """
+
+    origin: str
+    columns: list[str]
+    rows: list[dict[str, Any]]
+    lines: list[int]
+    class_names: dict[str, list[str]]
+
+    def place(self, index: int) -> str:
+        """Where row ``index`` stands, as ``file:line``."""
+        return f"{self.origin}:{self.lines[index]}"
+
+
+def read_table(path: str | Path, *, text_column: str = "tokens", label_column: str = "ner_tags") -> Table:
+    """Read a data file: CSV, TSV, JSON, JSON Lines or CoNLL columns, plain or gzipped, told apart by its name.
+
+    Args:
+        path: The file.
+        text_column: Name given to the first column of CoNLL files, whose columns have none.
+        label_column: Name given to their last column.
+
+    Raises:
+        InputError: No such file, unknown format, or a line that cannot be read (named).
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise InputError(f"no file {path}" + _neighbours(path))
+    reader = _reader(path, text_column, label_column)
+    try:
+        pairs = list(reader(str(path), _text(path)))
+    except csv.Error as error:
+        raise InputError(f"{path}: not a readable CSV file: {error}") from error
+    columns = list(dict.fromkeys(key for _, row in pairs for key in row))
+    return Table(str(path), columns, [row for _, row in pairs], [line for line, _ in pairs], {})
+
+
+def _reader(path: Path, text_column: str, label_column: str) -> Callable[[str, str], Iterator[Row]]:
+    names = [s.lower() for s in path.suffixes if s.lower() != ".gz"]
+    suffix = names[-1] if names else ""
+    if suffix in (".csv", ".tsv"):
+        return lambda origin, text: _csv(origin, text, tab=suffix == ".tsv")
+    if suffix in (".json", ".jsonl", ".ndjson"):
+        return _json
+    if suffix in (".conll", ".bio", ".iob", ".iob2", ".txt"):
+        return lambda origin, text: _conll(origin, text, text_column, label_column)
+    raise InputError(
+        f"{path}: cannot tell the format from the name; known: .csv .tsv .json .jsonl .conll .bio .iob .txt, each also .gz"
+    )
+
+
+def _text(path: Path) -> str:
+    data = path.read_bytes()
+    if data[:2] == b"\x1f\x8b":
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError) as error:
+            raise InputError(f"{path}: the gzip file is damaged: {error}") from error
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise InputError(f"{path}:{line}: not UTF-8 text; convert the file to UTF-8") from error
+
+
+def _csv(origin: str, text: str, tab: bool) -> Iterator[Row]:
+    csv.field_size_limit(2**31 - 1)
+    header = text.split("\n", 1)[0]
+    delimiter = "\t" if tab else max(",;\t", key=header.count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    for row in reader:
+        if None in row or None in row.values():
+            raise InputError(f"{origin}:{reader.line_num}: the row does not have the header's {len(reader.fieldnames or [])} cells")
+        yield reader.line_num, row
+
+
+def _json(origin: str, text: str) -> Iterator[Row]:
+    try:
+        whole = json.loads(text)
+    except json.JSONDecodeError:
+        yield from _json_lines(origin, text)
+        return
+    if isinstance(whole, dict) and isinstance(whole.get("data"), list):
+        whole = whole["data"]
+    if isinstance(whole, dict):
+        whole = _by_column(origin, whole) if _is_columns(whole) else [whole]
+    if not isinstance(whole, list):
+        raise InputError(f"{origin}: expected objects or a list of them, got {type(whole).__name__}")
+    for number, row in enumerate(whole, 1):
+        yield number, _object(f"{origin}, row {number}", row)
+
+
+def _json_lines(origin: str, text: str) -> Iterator[Row]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise InputError(f"{origin}:{number}:{error.colno}: not JSON: {error.msg}") from error
+            yield number, _object(f"{origin}:{number}", row)
+
+
+def _is_columns(value: dict[str, Any]) -> bool:
+    # a single row {"tokens": [...]} has lists of words, a file of columns has lists of lists or of sentences of one length
+    return bool(value) and all(isinstance(v, list) and v and isinstance(v[0], list) for v in value.values())
+
+
+def _by_column(origin: str, columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise InputError(f"{origin}: columns of different lengths: {lengths}")
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _object(place: str, row: Any) -> dict[str, Any]:
+    if not isinstance(row, dict):
+        raise InputError(f"{place}: expected an object with tokens and tags, got {type(row).__name__}")
+    return row
+
+
+def _conll(origin: str, text: str, text_column: str, label_column: str) -> Iterator[Row]:
+    start, words, tags = 0, list[str](), list[str]()
+    width = 0
+    for number, line in enumerate([*text.split("\n"), ""], 1):
+        fields = line.rstrip("\r").split("\t") if "\t" in line else line.split()
+        if not line.strip() or fields[0] == "-DOCSTART-":
+            if words:
+                yield start, {text_column: words, label_column: tags} if width > 1 else {text_column: words}
+            words, tags = [], []
+        elif words or not _is_comment(line):
+            width = width or len(fields)
+            if (width == 1) != (len(fields) == 1):
+                raise InputError(f"{origin}:{number}: expected a word and its tag, got {line.strip()!r}")
+            start = start if words else number
+            words.append(fields[0])
+            tags.append(fields[-1].strip())
+
+
+def _is_comment(line: str) -> bool:
+    return line.startswith("# ") and " = " in line
+
+
+def _neighbours(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f" (nor a folder {path.parent})"
+    import difflib
+
+    near = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], n=3)
+    return f"; did you mean {', '.join(near)}?" if near else ""

@@ -1,0 +1,1 @@
+"""The zoo: stubs, and the folders they stand for."""

@@ -1,0 +1,100 @@
+"""One recipe per registered modifier. Adding a modifier means adding an entry here: a test holds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A recipe in which the modifier starts, moves and ends inside the three epochs of the matrix."""
+
+    body: str
+    prunes: tuple[str, ...] = ()
+    sparse_start: bool = False
+    last: bool = True
+
+    @property
+    def recipe(self) -> str:
+        return "num_epochs: 3\nmodifiers:\n" + "\n".join(f"  {line}" for line in self.body.strip("\n").splitlines()) + "\n"
+
+
+_GRADUAL = """
+- !{name}
+    params: ["re:fc[12].weight"]
+    init_sparsity: 0.1
+    final_sparsity: 0.75
+    start_epoch: 0.5
+    end_epoch: 2.0
+    update_frequency: 0.5
+"""
+_FC = ("fc1.weight", "fc2.weight")
+
+SETTINGS: dict[str, Setting] = {
+    "EpochRangeModifier": Setting("- !EpochRangeModifier {start_epoch: 0.0, end_epoch: 3.0}"),
+    "SetLearningRateModifier": Setting(
+        "- !SetLearningRateModifier {start_epoch: 0.5, learning_rate: 0.005}\n"
+        "- !SetLearningRateModifier {start_epoch: 2.0, learning_rate: 0.001}"
+    ),
+    "LearningRateModifier": Setting(
+        "- !LearningRateModifier\n"
+        "    lr_class: StepLR\n"
+        "    lr_kwargs: {step_size: 1, gamma: 0.5}\n"
+        "    init_lr: 0.01\n"
+        "    start_epoch: 0.5\n"
+        "    end_epoch: 2.5"
+    ),
+    "LearningRateFunctionModifier": Setting(
+        "- !LearningRateFunctionModifier\n"
+        "    lr_func: cosine\n"
+        "    init_lr: 0.01\n"
+        "    final_lr: 0.0\n"
+        "    start_epoch: 0.5\n"
+        "    end_epoch: 2.5"
+    ),
+    "SetWeightDecayModifier": Setting("- !SetWeightDecayModifier {start_epoch: 1.0, weight_decay: 0.3}"),
+    "TrainableParamsModifier": Setting(
+        '- !TrainableParamsModifier {params: ["re:fc1.*"], trainable: false, start_epoch: 0.5, end_epoch: 2.0}'
+    ),
+    "ConstantPruningModifier": Setting(
+        '- !ConstantPruningModifier {params: ["fc1.weight"], start_epoch: 0.0}', prunes=("fc1.weight",), sparse_start=True
+    ),
+    "GMPruningModifier": Setting(_GRADUAL.format(name="GMPruningModifier"), prunes=_FC),
+    "MagnitudePruningModifier": Setting(
+        _GRADUAL.format(name="MagnitudePruningModifier") + "    mask_type: block4\n    inter_func: linear", prunes=_FC
+    ),
+    "GlobalMagnitudePruningModifier": Setting(_GRADUAL.format(name="GlobalMagnitudePruningModifier"), prunes=_FC),
+    "ACDCPruningModifier": Setting(
+        "- !ACDCPruningModifier\n"
+        '    params: ["re:fc[12].weight"]\n'
+        "    compression_sparsity: 0.75\n"
+        "    start_epoch: 0.0\n"
+        "    end_epoch: 3.0\n"
+        "    update_frequency: 1.0",
+        prunes=_FC,
+    ),
+    "QuantizationModifier": Setting(
+        "- !QuantizationModifier\n"
+        "    start_epoch: 0.5\n"
+        "    disable_quantization_observer_epoch: 1.5\n"
+        "    freeze_bn_stats_epoch: 2.0"
+    ),
+    "DistillationModifier": Setting(
+        "- !DistillationModifier\n"
+        "    hardness: 0.5\n"
+        "    temperature: 2.0\n"
+        "    distill_output_keys: [logits]\n"
+        "    start_epoch: 0.5\n"
+        "    end_epoch: 2.0"
+    ),
+}
+
+PAIRS: dict[str, Setting] = {
+    "prune then quantize with distillation": Setting(
+        "- !LearningRateFunctionModifier {lr_func: linear, init_lr: 0.01, final_lr: 0.0, start_epoch: 0, end_epoch: 3}"
+        + _GRADUAL.format(name="GMPruningModifier")
+        + "- !QuantizationModifier {start_epoch: 1.5, disable_quantization_observer_epoch: 2.5}\n"
+        + "- !DistillationModifier {hardness: 0.5, temperature: 2.0, distill_output_keys: [logits]}",
+        prunes=_FC,
+    )
+}
