@@ -1,10 +1,11 @@
-"""From what a recipe writes (names, ``re:`` patterns, tokens, class names) to parameters and modules of a live model."""
+"""From what a recipe writes (names, ``re:`` patterns, tokens, class names) to parameters and modules of a model."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from typing import TypeVar
 
 from torch import nn
 
@@ -15,7 +16,9 @@ ALL_PRUNABLE = "__ALL_PRUNABLE__"
 TOKENS = (ALL, ALL_PRUNABLE)
 
 _WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.")
-_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_LAYERS: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+T = TypeVar("T")
 
 
 def clean_name(name: str) -> str:
@@ -96,13 +99,23 @@ def prunable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return _prunable(model, embeddings=False)
 
 
+def names_of(modifier: object) -> tuple[str, ...]:
+    """Names of the parameters that an attached modifier acts on (its ``parameter_names``); none if it has no such."""
+    return tuple(getattr(modifier, "parameter_names", ()))
+
+
 def _prunable(model: nn.Module, embeddings: bool = True) -> dict[str, nn.Parameter]:
     modules = [(clean_name(name), module) for name, module in model.named_modules()]
-    weights = {f"{name}.weight".lstrip("."): m.weight for name, m in modules if isinstance(m, _LAYERS)}
-    tables = {f"{name}.weight".lstrip("."): m.weight for name, m in modules if isinstance(m, nn.Embedding)}
+    weights = _weights(modules, _LAYERS)
+    tables = _weights(modules, (nn.Embedding,))
     shared = {id(weight) for weight in weights.values()} & {id(table) for table in tables.values()}
     chosen = weights | tables if embeddings else weights
     return {name: weight for name, weight in _once(chosen.items()) if id(weight) not in shared}
+
+
+def _weights(modules: Iterable[tuple[str, nn.Module]], types: tuple[type[nn.Module], ...]) -> dict[str, nn.Parameter]:
+    found = {f"{name}.weight" if name else "weight": m.weight for name, m in modules if isinstance(m, types)}
+    return {name: weight for name, weight in found.items() if isinstance(weight, nn.Parameter)}
 
 
 def _parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
@@ -113,7 +126,7 @@ def _parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
         yield (name if owner.setdefault(name, id(parameter)) == id(parameter) else raw), parameter
 
 
-def _once[T](named: Iterable[tuple[str, T]]) -> Iterator[tuple[str, T]]:
+def _once(named: Iterable[tuple[str, T]]) -> Iterator[tuple[str, T]]:
     seen: set[int] = set()
     for name, item in named:
         if id(item) not in seen:

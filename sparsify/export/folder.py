@@ -27,7 +27,7 @@ def replaced_folder(target: Path, *, marker: str) -> Iterator[Path]:
 
     Args:
         target: The folder to create or replace.
-        marker: A JSON file in it that lists under ``files`` what this program wrote. Other files in it are carried over.
+        marker: A JSON file in it that lists under ``files`` what this program wrote. Other files are carried over.
 
     Raises:
         InputError: ``target`` cannot be written, or holds files but no ``marker``, so it is someone else's.
@@ -38,7 +38,8 @@ def replaced_folder(target: Path, *, marker: str) -> Iterator[Path]:
         _refuse_foreign(target, marker)
         work = Path(tempfile.mkdtemp(prefix=f".{target.name}.new-{os.getpid()}-", dir=target.parent))
     except OSError as error:
-        raise InputError(f"{target}: cannot be written: {error.strerror or error}. Choose another --output_dir.") from error
+        reason = error.strerror or error
+        raise InputError(f"{target}: cannot be written: {reason}. Choose another --output_dir.") from error
     try:
         work.chmod(0o777 & ~_umask())
         yield work

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import tempfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from sparsify.export.session import open_session
@@ -57,12 +57,10 @@ def layer_scopes(node: Any, layers: Collection[str]) -> list[str]:
 
     The exporter may have wrapped the model, so leading parts of a scope that the model does not know are dropped.
     """
-    import json
-
-    text = next((p.value for p in node.metadata_props if p.key == _SCOPES), "")
+    text = next((p.value for p in node.metadata_props if p.key == _SCOPES), "[]")
     try:
-        scopes = json.loads(text.replace("'", '"')) if text else []
-    except ValueError:
+        scopes = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
         return []
     found = (_known(scope, layers) for scope in scopes)
     return [name for name in found if name is not None]

@@ -64,3 +64,10 @@ def cpu_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
     values = {key.strip().lower(): value.strip() for key, _, value in reversed(lines)}
     flags = set(values.get("flags", values.get("features", "")).split())
     return {"name": values.get("model name", name), "features": [flag for flag in _INT8_FLAGS if flag in flags]}
+
+
+def describe_cpu(cpu: dict[str, Any]) -> str:
+    """What :func:`cpu_features` found, in words."""
+    features = cpu["features"]
+    known = "int8 features unknown" if features is None else " ".join(features) or "no int8 features"
+    return f"{cpu['name']}: {known}"

@@ -59,7 +59,9 @@ def task_of(architecture: str) -> Task | None:
     return next((task for task in TASKS if architecture.endswith(task.suffix)), None)
 
 
-def resolve_task(architectures: list[str] | None, asked: str | None, *, strict: bool = False) -> tuple[Task, str | None]:
+def resolve_task(
+    architectures: list[str] | None, asked: str | None, *, strict: bool = False
+) -> tuple[Task, str | None]:
     """Decide the task of a checkpoint, whose own architecture always wins.
 
     Returns:
@@ -72,9 +74,10 @@ def resolve_task(architectures: list[str] | None, asked: str | None, *, strict: 
     names = list(architectures or [])
     found = next((task for task in map(task_of, names) if task), None)
     if found is None:
+        what = f"is {names[0]}" if names else "is not stated in its config.json"
         raise InputError(
-            f"the checkpoint's architecture is {names[0] if names else 'not stated in its config.json'}, which has no head"
-            f" that can be exported ({', '.join('*' + t.suffix for t in TASKS)}). Train one first, e.g. with"
+            f"the checkpoint's architecture {what}; one with a head is needed"
+            f" ({', '.join('*' + t.suffix for t in TASKS)}). Train it first, e.g. with"
             " sparsify-train token_classification."
         )
     if wanted is None or wanted is found:

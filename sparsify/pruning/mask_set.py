@@ -23,12 +23,15 @@ class MaskSet:
     def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
         self.parameters = dict(parameters)
         self.masks: dict[str, Tensor] = {}
+        self._zeros: dict[str, int] = {}
         self._weights: list[Tensor] = []
         self._factors: list[Tensor] = []
 
     def replace(self, masks: Mapping[str, Tensor]) -> None:
-        """Hold these masks (True = kept, of the parameters' shapes) instead of all earlier ones; does not apply them."""
-        self.masks = {name: mask for name, mask in masks.items() if not bool(mask.all())}
+        """Hold these masks (True = kept, in the parameters' shapes) and no earlier ones; does not apply them."""
+        kept = {name: int(mask.sum()) for name, mask in masks.items()}
+        self.masks = {name: mask for name, mask in masks.items() if kept[name] < mask.numel()}
+        self._zeros = {name: mask.numel() - kept[name] for name, mask in self.masks.items()}
         self._weights = [self.parameters[name] for name in self.masks]
         # The same bytes read as int8: multiplying by bool costs twice as much.
         self._factors = [mask.view(torch.int8) for mask in self.masks.values()]
@@ -50,16 +53,17 @@ class MaskSet:
         if bad:
             shown = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
             raise SparsifyError(
-                f"weights that are to be pruned are not finite: {shown}. Training has diverged: lower the learning rate, "
-                "or look at the loss of the steps before"
+                f"weights that are to be pruned are not finite: {shown}. Training has diverged: "
+                "lower the learning rate, or look at the loss of the steps before"
             )
 
     def sparsity(self) -> dict[str, float]:
         """Fraction masked, by parameter."""
-        return {
-            name: 1.0 - int(self.masks[name].sum()) / weight.numel() if name in self.masks else 0.0
-            for name, weight in self.parameters.items()
-        }
+        return {name: self._zeros.get(name, 0) / weight.numel() for name, weight in self.parameters.items()}
+
+    def total_sparsity(self) -> float:
+        """Fraction masked of all the parameters' weights."""
+        return sum(self._zeros.values()) / max(sum(weight.numel() for weight in self.parameters.values()), 1)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Masks as packed bits (uint8, flat), by parameter name."""
@@ -82,6 +86,6 @@ class MaskSet:
     def _unpack(self, name: str, bits: Tensor) -> Tensor:
         weight = self.parameters[name]
         if bits.numel() != -(-weight.numel() // 8):
-            raise StateError(f"saved mask of {name} has {bits.numel()} bytes; {list(weight.shape)} needs another number")
+            raise StateError(f"the saved mask of {name} has {bits.numel()} bytes: not for shape {list(weight.shape)}")
         flat = np.unpackbits(bits.cpu().numpy(), count=weight.numel()).astype(bool)
         return torch.from_numpy(flat).view(weight.shape).to(weight.device)

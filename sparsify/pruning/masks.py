@@ -12,7 +12,7 @@ from torch import Tensor
 from sparsify.errors import InputError
 from sparsify.pruning.patterns import REDUCTIONS, Pattern, check_fit, parse_pattern
 
-_RATIO_SLACK = 1e-2  # recipes write 0.67 for 1:3
+RATIO_SLACK = 1e-2  # recipes write 0.67 for 1:3
 
 Scope = Literal["layer", "global"]
 
@@ -34,7 +34,7 @@ def compute_masks(
     Args:
         scores: By parameter name: a score for each weight, in the weight's shape, finite.
         sparsity: Fraction of zeros, in [0, 1]; by name for different ones. Over all layers only the total counts.
-        pattern: ``unstructured``, ``block4``, ``N:M`` or ``[R, C]``; see :func:`~sparsify.pruning.patterns.parse_pattern`.
+        pattern: ``unstructured``, ``block4``, ``N:M`` or ``[R, C]``; see ``patterns.parse_pattern``.
         scope: ``layer``: each parameter reaches its own sparsity; ``global``: one threshold for all.
         block_reduce: Score of a block: ``mean``, ``sum`` or ``max`` of its weights' scores.
         min_layer_sparsity: Each layer has at least this.
@@ -74,10 +74,10 @@ def _named(sparsity: float | Mapping[str, float], name: str) -> float:
 
 def _share(form: Pattern, name: str, sparsity: float) -> float:
     """Fraction of units to prune for a fraction of zeros."""
-    if not 0.0 <= sparsity <= form.ratio + _RATIO_SLACK:
-        raise InputError(f"{name}: sparsity {sparsity:g} must lie between 0 and {form.ratio:g}, the most this mask allows")
+    if not 0.0 <= sparsity <= form.ratio + RATIO_SLACK:
+        raise InputError(f"{name}: sparsity {sparsity:g} must lie between 0 and {form.ratio:g}, what the mask allows")
     # Within the slack of the ratio every unit goes: 0.5 of 2:4, but also the 0.66 that a recipe writes for 1:3.
-    return 1.0 if form.ratio < 1.0 and sparsity >= form.ratio - _RATIO_SLACK else min(sparsity / form.ratio, 1.0)
+    return 1.0 if form.ratio < 1.0 and sparsity >= form.ratio - RATIO_SLACK else min(sparsity / form.ratio, 1.0)
 
 
 def _units(form: Pattern, name: str, score: Tensor, reduce: str) -> Tensor:
@@ -118,7 +118,7 @@ def _keep_global(
     else:
         weights = torch.cat([torch.full_like(u, sizes[n], dtype=torch.int64) for n, u in units.items()])
         kept = _keep_weighted(flat, weights, sum(len(u) * sizes[n] * shares[n] for n, u in units.items()))
-    return dict(zip(units, kept.split([len(u) for u in units.values()]), strict=True))
+    return dict(zip(units, torch.split(kept, [len(u) for u in units.values()]), strict=True))
 
 
 def _bound(units: Tensor, bounds: tuple[float, float]) -> Tensor:

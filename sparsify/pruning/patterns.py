@@ -80,7 +80,8 @@ class Block:
         if height % rows == 0 and width % columns == 0:
             return None
         fits = [f"[{r}, {c}]" for r, c in ((1, 4), (4, 1), (4, 4), (1, 2), (2, 1)) if not height % r and not width % c]
-        return f"[{rows}, {columns}] blocks do not divide {height} x {width}; blocks that do: {', '.join(fits) or 'none'}"
+        choices = ", ".join(fits) or "none"
+        return f"[{rows}, {columns}] blocks do not divide {height} x {width}; blocks that do: {choices}"
 
     def unit_size(self, shape: Sequence[int]) -> int:
         """Rows times columns."""
@@ -110,7 +111,7 @@ class Block:
 
 @dataclass(frozen=True)
 class NofM:
-    """At most ``keep`` of each ``group`` neighbours along the inputs; a group is either whole or cut down to ``keep``."""
+    """At most ``keep`` of each ``group`` neighbours along the inputs; a group is whole or cut down to ``keep``."""
 
     keep: int
     group: int
@@ -163,11 +164,11 @@ def parse_pattern(value: str | Sequence[int]) -> Pattern:
             return NofM(int(match[1]), int(match[2]))
         if value in named:
             return named[value]
-    elif isinstance(value, Sequence) and len(value) == 2 and all(_is_extent(extent) for extent in value):
+    elif len(value) == 2 and all(_is_extent(extent) for extent in value):
         return Block(value[0], value[1])
     raise ValueError(
-        f"unknown mask type {value!r}: 'unstructured', 'block4', 'N:M' with 0 < N < M such as '2:4' (keeps N of each M), "
-        "or a block [R, C] of R outputs by C inputs such as [4, 1] (-1 for a whole dimension)"
+        f"unknown mask type {value!r}: 'unstructured', 'block4', 'N:M' with 0 < N < M such as '2:4' (keeps N of "
+        "each M), or a block [R, C] of R outputs by C inputs such as [4, 1] (-1 for a whole dimension)"
     )
 
 

@@ -28,7 +28,7 @@ _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Pow: operator.pow,
 }
 _UNARY: dict[type[ast.unaryop], Callable[[Any], Any]] = {ast.UAdd: operator.pos, ast.USub: operator.neg}
-_FUNCTIONS: dict[str, Callable[..., Any]] = {"abs": abs, "float": float, "int": int, "max": max, "min": min, "round": round}
+_FUNCTIONS: dict[str, Callable[..., Any]] = {f.__name__: f for f in (abs, float, int, max, min, round)}
 _ALLOWED = f"allowed: numbers, variables, + - * / // ** %, parentheses, {', '.join(_FUNCTIONS)}"
 
 
@@ -151,8 +151,7 @@ def _variable(node: ast.Name, variables: Mapping[str, Any]) -> Number:
 def _call(node: ast.Call, variables: Mapping[str, Any], depth: int) -> Number:
     name = node.func.id if isinstance(node.func, ast.Name) else ""
     if name not in _FUNCTIONS:
-        shown = name or ast.unparse(node.func)[:40]
-        raise _Stop(f"unknown function {shown!r} in eval", node, near(shown, _FUNCTIONS, "functions"))
+        raise _Stop(f"unknown function {name!r} in eval", node, near(name, _FUNCTIONS, "functions"))
     if node.keywords:
         raise _Stop(f"{name} takes no named arguments", node)
     arguments = [_visit(argument, variables, depth + 1) for argument in node.args]
@@ -164,9 +163,9 @@ def _call(node: ast.Call, variables: Mapping[str, Any], depth: int) -> Number:
 
 
 def _bound_power(base: Number, exponent: Number, node: ast.AST) -> None:
-    if isinstance(base, int) and isinstance(exponent, int) and exponent > 0:
-        if base.bit_length() * exponent > _MAX_BITS + base.bit_length():
-            raise _Stop("the result of ** is too large", node)
+    whole = isinstance(base, int) and isinstance(exponent, int)
+    if whole and exponent > 1 and int(base).bit_length() * exponent > 2 * _MAX_BITS:
+        raise _Stop("the result of ** is too large", node)
 
 
 def _checked(compute: Callable[[], Any], node: ast.AST) -> Number:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import yaml
 
@@ -12,6 +13,7 @@ from sparsify.errors import Problem, RecipeError
 MAX_CHARACTERS = 512 * 1024
 MAX_DEPTH = 64
 MAX_NODES = 100_000
+_SECOND = "a second YAML document begins here; a recipe is one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ class _Composer:
         next(self.events)
         extra = next(self.events)
         if not isinstance(extra, yaml.StreamEndEvent):
-            raise self.error(extra, "a second YAML document begins here; a recipe is one", "Markdown? Name the file .md")
+            raise self.error(extra, _SECOND, "Markdown? Name the file .md")
         return root
 
     def node(self, event: yaml.Event, level: int) -> Node:
@@ -133,8 +135,8 @@ class _Composer:
         return node
 
     def fresh(self, event: yaml.Event, level: int) -> Node:
-        mark = self.source.mark(event.start_mark.line, event.start_mark.column)
-        start, end, tag = event.start_mark.index, event.end_mark.index, getattr(event, "tag", None)
+        mark, start, end = self.mark(event), _index(event.start_mark), _index(event.end_mark)
+        tag = getattr(event, "tag", None)
         if isinstance(event, yaml.ScalarEvent):
             plain = event.style is None
             return ScalarNode(mark=mark, start=start, end=end, tag=tag, text=event.value, plain=plain)
@@ -152,8 +154,8 @@ class _Composer:
         if node is None:
             raise self.error(event, f"alias *{name} stands inside what it names")
         self.grow(event, node.size, level + node.height - 1)
-        mark = self.source.mark(event.start_mark.line, event.start_mark.column)
-        return replace(node, mark=mark, start=event.start_mark.index, end=event.end_mark.index, block=False)
+        start, end = _index(event.start_mark), _index(event.end_mark)
+        return replace(node, mark=self.mark(event), start=start, end=end, block=False)
 
     def sequence(self, node: SequenceNode, level: int) -> Node:
         while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
@@ -168,7 +170,7 @@ class _Composer:
 
     def closed(self, node: Node, event: yaml.Event, children: list[Node]) -> Node:
         # A block collection's end mark lies beyond the comments that follow it.
-        node.end = children[-1].end if node.block and children else event.end_mark.index
+        node.end = children[-1].end if node.block and children else _index(event.end_mark)
         node.size = 1 + sum(child.size for child in children)
         node.height = 1 + max((child.height for child in children), default=0)
         return node
@@ -181,8 +183,15 @@ class _Composer:
             raise self.error(event, f"more than {MAX_NODES} values, aliases expanded")
 
     def error(self, event: yaml.Event, message: str, hint: str | None = None) -> RecipeError:
-        mark = self.source.mark(event.start_mark.line, event.start_mark.column)
-        return RecipeError(problem(mark, message, hint=hint))
+        return RecipeError(problem(self.mark(event), message, hint=hint))
+
+    def mark(self, event: yaml.Event) -> Mark:
+        where = event.start_mark
+        return self.source.mark(where.line, where.column) if where else self.source.mark(0, 0)
+
+
+def _index(mark: Any) -> int:
+    return int(mark.index) if mark else 0
 
 
 def _events(source: SourceText) -> Iterator[yaml.Event]:
@@ -191,7 +200,8 @@ def _events(source: SourceText) -> Iterator[yaml.Event]:
     except yaml.MarkedYAMLError as error:
         raise RecipeError(_syntax(source, error)) from error
     except yaml.reader.ReaderError as error:
-        raise RecipeError(problem(source.mark_at(error.position), f"not a text character: {error.character!r}")) from error
+        where = source.mark_at(error.position)
+        raise RecipeError(problem(where, f"not a text character: {error.character!r}")) from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # PyYAML lets chr() and int() fail on odd escapes
         raise RecipeError(problem(source.mark(0, 0), f"not valid YAML: {error}")) from error
 

@@ -44,7 +44,7 @@ class DataArguments:
     text_column_name: str | None = _flag(None, "Column of tokens (default: tokens, else the first column).")
     input_column_names: str | None = _flag(None, "The same as --text_column_name.")
     label_column_name: str | None = _flag(None, "Column of tags (default: <task_name>_tags, else the second column).")
-    label_names: str | None = _flag(None, "Names of class ids, in order: O,B-PER,... or a file with a JSON list.")
+    class_names: str | None = _flag(None, "Names of class ids, in order: O,B-PER,... or a file with a JSON list.")
     max_seq_length: int | None = _flag(None, "Sub-tokens kept of each example (default: what the model takes).")
     pad_to_max_length: bool = _flag(False, "Pad each batch to --max_seq_length instead of to its longest example.")
     label_all_tokens: bool = _flag(False, "Label every sub-token of a word, not only the first (B- becomes I-).")

@@ -1,0 +1,163 @@
+"""``sparsify-export``: a trained model -> a deployment folder with an ONNX file proven equal to it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from sparsify.cli import common
+from sparsify.errors import InputError
+
+if TYPE_CHECKING:
+    from sparsify.export.deployment import Evaluate, ExportReport, Shapes
+
+_EXAMPLE = """\
+example:
+  sparsify-export --model_path runs/ner --samples wnut17/validation.jsonl --eval wnut17/validation.jsonl
+
+It writes runs/ner/deployment/: model.onnx, config.json, the tokenizer, report.json and report.md.
+Exit codes: 0 the file equals the model, 1 it does not (an earlier export is kept), 2 bad input.
+"""
+_BOOLS: dict[str, str | bool] = {"auto": "auto", "always": True, "never": False}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's flags."""
+    p = argparse.ArgumentParser(
+        "sparsify-export",
+        description="Export a trained model to ONNX and prove the file equal to it.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    p.add_argument("--model_path", required=True, metavar="DIR", help="the model folder that training wrote")
+    p.add_argument("--output_dir", metavar="DIR", help="where to write (default: MODEL_PATH/deployment)")
+    p.add_argument("--task", help="what you take the model for; where the checkpoint says otherwise, it wins")
+    p.add_argument(
+        "--strict", action="store_true", help="a contradicting --task, or an int8 layer that stays float, is an error"
+    )
+    p.add_argument("--opset", type=int, help="ONNX opset (default: the exporter's)")
+    shape = p.add_argument_group("shapes", "dynamic unless a length is given")
+    shape.add_argument("--sequence_length", type=int, metavar="N", help="fix the length, in tokens")
+    shape.add_argument("--batch_size", type=int, metavar="N", help="fix the batch too (default with a fixed length: 1)")
+    where = "weights in a file of their own (auto: above 2 GB)"
+    p.add_argument("--external_data", choices=list(_BOOLS), default="auto", help=where)
+    check = p.add_argument_group("verification")
+    check.add_argument(
+        "--samples", "--validation_file", metavar="FILE", help="compare on these (default: made-up tokens)"
+    )
+    check.add_argument("--text_column_name", metavar="NAME", help="column of their text (default: tokens, text, ...)")
+    check.add_argument("--max_samples", type=int, default=1000, metavar="N", help="at most so many (default: 1000)")
+    check.add_argument(
+        "--tolerance",
+        type=float,
+        metavar="X",
+        help="fp32: largest difference of a logit (1e-4); int8: largest share of predictions that differ (0.005)",
+    )
+    check.add_argument(
+        "--eval", metavar="FILE", help="also the metric on this labelled file, in torch and ONNX Runtime"
+    )
+    check.add_argument("--label_column_name", metavar="NAME", help="column of its labels")
+    check.add_argument("--no_verify", action="store_true", help="do not compare the file with the model")
+    p.add_argument("--json", action="store_true", help="print the whole report as JSON")
+    for name in ("--finetuning_task", "--num_export_samples", "--data_args"):
+        p.add_argument(name, help=argparse.SUPPRESS)
+    p.add_argument("--trust_remote_code", nargs="?", const="true", help=argparse.SUPPRESS)
+    p.add_argument("--no_convert_qat", action="store_true", help=argparse.SUPPRESS)
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return common.run(_main, argv)
+
+
+def _main(argv: list[str]) -> int:
+    args = parser().parse_args(argv)
+    _refuse_old_flags(args)
+    shapes = _shapes(args)
+    import json
+
+    from sparsify.export.deployment import export_onnx
+
+    report = export_onnx(
+        args.model_path,
+        args.output_dir,
+        task=args.task,
+        strict=args.strict,
+        opset=args.opset,
+        shapes=shapes,
+        samples=_samples(args),
+        max_samples=args.max_samples,
+        tolerance=args.tolerance,
+        external_data=_BOOLS[args.external_data],
+        verify=not args.no_verify,
+        evaluate=_evaluation(args),
+    )
+    if args.json:
+        print(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        _show(report)
+    return 0
+
+
+def _refuse_old_flags(args: argparse.Namespace) -> None:
+    for name in ("finetuning_task", "num_export_samples", "data_args", "trust_remote_code"):
+        if getattr(args, name) is not None:
+            common.say(f"--{name} does nothing here: the task comes from the checkpoint, samples from --samples.")
+    if args.no_convert_qat:
+        raise InputError(
+            "--no_convert_qat: a quantized model is always exported as int8. Export the dense one instead."
+        )
+
+
+def _shapes(args: argparse.Namespace) -> Shapes:
+    if args.sequence_length is None:
+        if args.batch_size is not None:
+            raise InputError("--batch_size needs --sequence_length: shapes are either both fixed or both dynamic.")
+        return "dynamic"
+    return (args.batch_size or 1, args.sequence_length)
+
+
+def _samples(args: argparse.Namespace) -> Any:
+    if args.samples is None:
+        return None
+    from sparsify.export.samples import read_samples
+
+    return read_samples(args.samples, limit=args.max_samples, column=args.text_column_name)
+
+
+def _evaluation(args: argparse.Namespace) -> Evaluate | None:
+    if args.eval is None:
+        return None
+    from sparsify.cli.evaluate import entity_evaluation
+
+    return entity_evaluation(args.eval, text=args.text_column_name, label=args.label_column_name)
+
+
+def _show(report: ExportReport) -> None:
+    from rich.table import Table
+
+    table = Table(title=f"{report.task}, {report.precision}", show_header=False)
+    for name, value in [*report.model.totals().items(), *_checks(report)]:
+        table.add_row(name, value)
+    for runtime, values in (report.metrics or {}).items():
+        table.add_row(f"{runtime} metric", ", ".join(f"{name} {value:.4f}" for name, value in values.items()))
+    table.add_row("written to", str(report.deployment))
+    common.console().print(table)
+
+
+def _checks(report: ExportReport) -> list[tuple[str, str]]:
+    size = [("ONNX file", f"{report.onnx_bytes / 1e6:,.2f} MB")]
+    checked = report.verification
+    if checked is None:
+        return [*size, ("verification", "switched off")]
+    found = checked.operators
+    return [
+        *size,
+        ("verification", checked.parity.summary()),
+        ("compared on", f"{checked.parity.samples} sequences ({checked.parity.data})"),
+        ("weights", f"{sum(c.identical for c in checked.weights)} of {len(checked.weights)} layers identical"),
+        ("matrix products", f"{found.int8_ops} in int8, {len(found.float_ops)} with constant weights in float"),
+    ]

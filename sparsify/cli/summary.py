@@ -1,0 +1,52 @@
+"""The table at the end of a training command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from sparsify.cli import common
+
+if TYPE_CHECKING:
+    from sparsify.tasks.token_classification import Result
+
+_METRICS = ("f1", "precision", "recall", "accuracy", "loss")
+
+
+def show(result: Result) -> None:
+    """Print metrics, what the model weighs now, and where the files are."""
+    table = Table(title="Result", title_justify="left", show_header=False)
+    for name, value in _measured(result.metrics):
+        table.add_row(name, f"{value:.4f}")
+    for name, text in _weighed(result):
+        table.add_row(name, text)
+    for name, path in _files(result.output_dir):
+        table.add_row(name, str(path))
+    common.console().print(table)
+
+
+def _measured(metrics: dict[str, float]) -> list[tuple[str, float]]:
+    rows = []
+    for prefix, title in (("eval", "validation"), ("predict", "test")):
+        rows += [(f"{title} {m}", metrics[f"{prefix}_{m}"]) for m in _METRICS if f"{prefix}_{m}" in metrics]
+    if "train_loss" in metrics:
+        rows.append(("training loss", metrics["train_loss"]))
+    return rows
+
+
+def _weighed(result: Result) -> list[tuple[str, str]]:
+    from sparsify.analysis.report import model_report
+
+    return list(model_report(result.model).totals().items())
+
+
+def _files(folder: Path) -> list[tuple[str, Path]]:
+    named = {
+        "model": folder / "model.safetensors",
+        "recipe": folder / "recipe.yaml",
+        "metrics": folder / "all_results.json",
+        "predictions": folder / "predictions.txt",
+    }
+    return [(name, path) for name, path in named.items() if path.is_file()]

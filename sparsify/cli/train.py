@@ -1,0 +1,95 @@
+"""``sparsify-train TASK ...``: train a model, with or without a recipe."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from sparsify.cli import common
+from sparsify.cli.argv import flag_name, translate
+from sparsify.errors import InputError
+
+logger = logging.getLogger("sparsify.cli.train")
+TASKS = {
+    "token_classification": ("token_classification", "ner", "pos", "chunk"),
+}
+_LATER = {"question_answering", "text_classification", "masked_language_modeling", "text_generation"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of ``sparsify-train``; returns the exit code."""
+    return common.run(_main, argv)
+
+
+def _main(argv: list[str]) -> int:
+    task, rest = split_task(argv)
+    if not rest or {"-h", "--help"} & set(rest):
+        return _help(task)
+    if "--help-all" in rest or "--help_all" in rest:
+        from sparsify.tasks.parsing import full_help
+
+        common.console().print(full_help(f"sparsify-train {task}"), markup=False)
+        return 0
+    if "--demo" in rest:
+        from sparsify.tasks import demo
+
+        return int(demo.run([a for a in rest if a != "--demo"]) or 0)
+    return _train(rest)
+
+
+def _train(argv: list[str]) -> int:
+    translated = translate(argv)
+    for note in translated.notes:
+        logger.info(note)
+    os.environ.update(translated.environment)
+    from sparsify.tasks.parsing import parse
+    from sparsify.tasks.runner import run
+
+    args = parse(translated.argv, translated.flags)
+    result = run(args)
+    if result.interrupted:
+        raise KeyboardInterrupt(f"to go on: the same command with --resume_from_checkpoint true (in {result.output_dir})")
+    if args.training.process_index == 0:
+        from sparsify.cli.summary import show
+
+        show(result)
+    return 0
+
+
+def split_task(argv: Sequence[str]) -> tuple[str, list[str]]:
+    """The task's name, and the rest of the arguments.
+
+    Raises:
+        InputError: There is no task, or none of that name.
+    """
+    if argv and not argv[0].startswith("-"):
+        return _task(argv[0]), list(argv[1:])
+    for index, token in enumerate(argv):
+        if flag_name(token) == "task":
+            value = token.split("=", 1)[1] if "=" in token else (argv[index + 1] if index + 1 < len(argv) else "")
+            return _task(value), list(argv)
+    if not argv or {"-h", "--help"} & set(argv):
+        return "token_classification", []
+    raise InputError(f"the task comes first: sparsify-train {' | '.join(TASKS)} [flags]")
+
+
+def _task(name: str) -> str:
+    normal = name.replace("-", "_").lower()
+    for task, names in TASKS.items():
+        if normal in names:
+            return task
+    later = " (it is planned)" if normal in _LATER else ""
+    raise InputError(f"unknown task {name!r}{later}; there is: {', '.join(TASKS)}")
+
+
+def _help(task: str) -> int:
+    from sparsify.cli.train_help import help_text
+
+    common.console().print(help_text(task), markup=False, soft_wrap=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

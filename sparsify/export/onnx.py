@@ -1,0 +1,163 @@
+"""One torch model to one ONNX file, through torch.export; quantized models as QuantizeLinear / DequantizeLinear."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from sparsify.errors import ExportError
+from sparsify.quantization.export_form import has_active_quantizers, to_export_form
+
+DEFAULT_OPSET = 20
+_OPSETS = range(18, 24)
+_LARGEST_FILE = 2**31 - 2**20  # bytes that protobuf takes, with room for the graph
+_LOGGERS = ("torch.onnx", "torch.export", "torch.fx", "onnxscript", "onnx_ir", "transformers")
+
+
+def export_graph(
+    model: nn.Module,
+    path: str | Path,
+    *,
+    input_names: Sequence[str],
+    sample: Mapping[str, Tensor],
+    output_names: Sequence[str],
+    dynamic: bool = True,
+    opset: int | None = None,
+    external_data: bool | Literal["auto"] = "auto",
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write ``model`` as an ONNX file; the model is left as it was.
+
+    Quantized layers get int8 initializers ([in, out] for Linears), one DequantizeLinear each, and QuantizeLinear and
+    DequantizeLinear at their inputs. Weights of another float type are written as float32.
+
+    Args:
+        model: Called with ``sample`` by keyword.
+        path: The file to write; external data goes to ``<path>.data``.
+        input_names: Inputs of the file, in order; each a keyword of the model's forward and a key of ``sample``.
+        sample: One batch.
+        output_names: Fields of the model's output to write, in order.
+        dynamic: Leave batch (axis 0) and, of inputs of two or three dimensions, sequence (axis 1) open; else the
+            shapes of ``sample`` are fixed.
+        opset: ONNX opset, 18 to 23; 20 by default.
+        external_data: Weights in a file of their own: ``auto`` above 2 GB.
+        metadata: Text properties of the file.
+
+    Raises:
+        ExportError: The exporter refused the model, an output or input is missing, or the opset is not supported.
+    """
+    opset = DEFAULT_OPSET if opset is None else opset
+    if opset not in _OPSETS:
+        raise ExportError(f"opset {opset} is not supported: choose {_OPSETS[0]} to {_OPSETS[-1]}")
+    missing = [name for name in input_names if name not in sample]
+    if missing:
+        raise ExportError(f"the sample has no {missing[0]!r}, which is to be an input; it has {', '.join(sample)}")
+    inputs = {name: _sized(sample[name], dynamic) for name in input_names}
+    wrapped = _Named(_prepared(model), list(input_names), list(output_names)).eval()
+    with _silence():
+        program = _export(wrapped, inputs, list(output_names), dynamic, opset)
+        program.model.metadata_props.update({k: str(v) for k, v in (metadata or {}).items()})
+        _save(program, Path(path), external_data)
+
+
+class _Named(nn.Module):
+    """Calls a model by keyword and gives the chosen outputs as a tuple."""
+
+    def __init__(self, model: nn.Module, inputs: list[str], outputs: list[str]) -> None:
+        super().__init__()
+        self.model = model
+        self._inputs, self._outputs = inputs, outputs
+
+    def forward(self, *values: Tensor) -> tuple[Tensor, ...]:
+        """The outputs by name; where the model gives a bare tensor or tuple, in its order."""
+        result = self.model(**dict(zip(self._inputs, values, strict=True)))
+        if isinstance(result, Tensor):
+            return (result,)
+        if isinstance(result, Mapping):
+            absent = [name for name in self._outputs if name not in result]
+            if absent:
+                raise ExportError(f"the model gives no output {absent[0]!r}; it gives {', '.join(map(str, result))}")
+            return tuple(result[name] for name in self._outputs)
+        return tuple(result[: len(self._outputs)])
+
+
+def _prepared(model: nn.Module) -> nn.Module:
+    """The model itself where it can be exported as it is, else a copy in float32 and export form."""
+    floats = {p.dtype for p in model.parameters() if p.is_floating_point()}
+    quantized = has_active_quantizers(model)
+    # A shallow wrapper would switch the caller's model to eval mode; weights of a copy are shared where unchanged.
+    memo: dict[int, Any] = {} if quantized or floats - {torch.float32} else {id(p): p for p in model.parameters()}
+    copied = copy.deepcopy(model, memo).eval()
+    copied = copied.float() if floats - {torch.float32} else copied
+    return to_export_form(copied)
+
+
+def _sized(value: Tensor, dynamic: bool) -> Tensor:
+    """At least 2 along each open axis: torch.export takes 0 and 1 for constants."""
+    for axis in _open_axes(value) if dynamic else ():
+        if value.shape[axis] < 2:
+            value = torch.cat([value, value], dim=axis)
+    return value
+
+
+def _open_axes(value: Tensor) -> dict[int, str]:
+    names = ("batch", "sequence") if value.ndim in (2, 3) else ("batch",)
+    return dict(enumerate(names[: value.ndim]))
+
+
+def _export(model: nn.Module, inputs: dict[str, Tensor], outputs: list[str], dynamic: bool, opset: int) -> Any:
+    shapes = (tuple(_open_axes(v) for v in inputs.values()),) if dynamic else None
+    try:
+        with torch.no_grad():
+            return torch.onnx.export(
+                model,
+                tuple(inputs.values()),
+                input_names=list(inputs),
+                output_names=outputs,
+                opset_version=opset,
+                dynamic_shapes=shapes,
+                dynamo=True,
+                verbose=False,
+            )
+    except ExportError:
+        raise
+    except Exception as error:  # the exporter raises errors of many kinds, from several packages
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        if isinstance(cause, ExportError):
+            raise cause from None
+        text = next((line for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
+        raise ExportError(f"torch cannot export this {type(model.model).__name__} to ONNX: {text.strip()}") from error
+
+
+def _save(program: Any, path: Path, external_data: bool | Literal["auto"]) -> None:
+    size = sum(v.const_value.nbytes for v in program.model.graph.initializers.values() if v.const_value is not None)
+    outside = size > _LARGEST_FILE if external_data == "auto" else external_data
+    if not outside and size > _LARGEST_FILE:
+        raise ExportError(f"the weights take {size / 2**30:.1f} GB and one ONNX file holds 2: allow external data")
+    program.save(str(path), external_data=outside)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """The exporter warns of what a user can do nothing about."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,209 @@
+"""Run a model in torch and in ONNX Runtime on the same inputs, and say how far apart they are and from where on."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from sparsify.export.graph import last_outputs, load_graph, with_outputs
+from sparsify.export.samples import Batch
+from sparsify.export.session import open_session
+
+FP32_TOLERANCE = 1e-4
+"""Largest difference of a logit between torch and ONNX Runtime, for a graph without int8."""
+INT8_TOLERANCE = 0.005
+"""Largest share of counted predictions that may differ, for a graph with int8."""
+_SPANS = ("start_logits", "end_logits")
+_LAYER_ERROR = {"fp32": 1e-3, "int8": 5e-2}
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How far ONNX Runtime's logits are from torch's.
+
+    Attributes:
+        precision: ``fp32`` or ``int8``; says which of the two measures decides.
+        max_difference: Largest |difference| of a logit, padding left out.
+        mean_difference: Mean of the same.
+        agreement: Share of counted predictions with the same argmax.
+        counted: Number of counted predictions.
+        samples: Number of sequences compared.
+        shapes: Their (batch, length), padding included.
+        data: Where they came from: ``samples`` or ``generated``.
+        tolerance: What the measure was held to.
+        default: What it would be held to without ``--tolerance``.
+    """
+
+    precision: str
+    max_difference: float
+    mean_difference: float
+    agreement: float
+    counted: int
+    samples: int
+    shapes: tuple[tuple[int, int], ...]
+    data: str
+    tolerance: float
+    default: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the deciding measure is within tolerance (never for NaN)."""
+        if self.precision == "int8":
+            return self.agreement >= 1 - self.tolerance and bool(np.isfinite(self.max_difference))
+        return self.max_difference <= self.tolerance
+
+    @property
+    def loosened(self) -> bool:
+        """Whether the tolerance was set above its default."""
+        return self.tolerance > self.default
+
+    def summary(self) -> str:
+        """One line: what was measured and what it was held to."""
+        note = f", loosened from {self.default:g}" if self.loosened else ""
+        if self.precision == "int8":
+            held = f"at least {1 - self.tolerance:.2%}{note}"
+            return f"argmax agreement {self.agreement:.3%} of {self.counted} predictions ({held})"
+        return f"largest logit difference {self.max_difference:.2e} (at most {self.tolerance:g}{note})"
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """The first layer whose output differs: its largest difference, and the largest value that torch gives there."""
+
+    layer: str
+    difference: float
+    scale: float
+
+
+@torch.no_grad()
+def torch_outputs(model: nn.Module, inputs: Mapping[str, Array], names: Sequence[str]) -> list[Array]:
+    """The named outputs of a model in torch."""
+    result = model(**{name: torch.from_numpy(value) for name, value in inputs.items()})
+    return [result[name].float().numpy() for name in names]
+
+
+def measure(
+    model: nn.Module,
+    path: str | Path,
+    batches: Sequence[Batch],
+    outputs: Sequence[str],
+    *,
+    precision: str,
+    data: str = "samples",
+    tolerance: float | None = None,
+) -> Parity:
+    """Compare torch and ONNX Runtime on ``batches``.
+
+    Args:
+        model: In eval mode, on the CPU.
+        path: The ONNX file.
+        batches: Inputs; several shapes, padding inside.
+        outputs: Names of the outputs to compare.
+        precision: ``fp32`` or ``int8``.
+        data: Where the batches came from, for the report.
+        tolerance: Replaces the default of the precision.
+    """
+    session = open_session(path)
+    largest, total, values, agree, counted = 0.0, 0.0, 0, 0, 0
+    for batch in batches:
+        given = session.run(list(outputs), batch.inputs)
+        for name, ours, theirs in zip(outputs, torch_outputs(model, batch.inputs, outputs), given, strict=True):
+            gap = np.abs(ours - theirs)[_real(name, ours, batch)]
+            largest = float(np.maximum(largest, gap.max(initial=0.0)))  # unlike max(), keeps NaN
+            total, values = total + float(gap.sum()), values + gap.size
+            same = _argmax(name, ours, batch) == _argmax(name, theirs, batch)
+            agree, counted = agree + int(same.sum()), counted + same.size
+    default = INT8_TOLERANCE if precision == "int8" else FP32_TOLERANCE
+    return Parity(
+        precision=precision,
+        max_difference=largest,
+        mean_difference=total / max(1, values),
+        agreement=agree / max(1, counted),
+        counted=counted,
+        samples=sum(len(batch.real) for batch in batches),
+        shapes=tuple(sorted({(batch.real.shape[0], batch.real.shape[1]) for batch in batches})),
+        data=data,
+        tolerance=default if tolerance is None else tolerance,
+        default=default,
+    )
+
+
+def _real(name: str, logits: Array, batch: Batch) -> Array:
+    """Which logits count: those of real tokens ([B, S, C]), of real positions (spans, [B, S]), or all ([B, C])."""
+    return batch.real if logits.ndim == 3 or name in _SPANS else np.ones(logits.shape, bool)
+
+
+def _argmax(name: str, logits: Array, batch: Batch) -> Array:
+    if logits.ndim == 3:
+        return np.asarray(logits.argmax(-1)[batch.counted])
+    return np.asarray((np.where(batch.real, logits, -np.inf) if name in _SPANS else logits).argmax(-1))
+
+
+def first_divergence(model: nn.Module, path: str | Path, batch: Batch, precision: str) -> Divergence | None:
+    """Name the first layer, in the order in which layers finish, whose output in ONNX Runtime is not torch's.
+
+    Where no single layer stands out, the one that is farthest off; None where no layer can be compared.
+    """
+    graph = load_graph(path)
+    names = [name for name, _ in model.named_modules() if name]
+    leaving = last_outputs(graph, names)
+    list(with_outputs(graph, list(dict.fromkeys(leaving.values()))))
+    exposed = {output.name for output in graph.graph.output}
+    layers = {layer: tensor for layer, tensor in leaving.items() if tensor in exposed}
+    if not layers:
+        return None
+    values = _run_graph(graph, batch, sorted(set(layers.values())))
+    with _captured(model, layers) as captured:
+        torch_outputs(model, batch.inputs, ())
+    found = list(_differences(captured, {layer: values[tensor] for layer, tensor in layers.items()}, batch))
+    over = (d for d in found if not d.difference <= _LAYER_ERROR[precision] * max(d.scale, 1e-6))
+    return next(over, None) or max(found, key=lambda d: d.difference / max(d.scale, 1e-6), default=None)
+
+
+def _run_graph(graph: Any, batch: Batch, tensors: list[str]) -> dict[str, Array]:
+    import onnx
+
+    with tempfile.TemporaryDirectory(prefix="sparsify-") as folder:
+        path = Path(folder) / "model.onnx"
+        onnx.save(graph, str(path), save_as_external_data=graph.ByteSize() > 2**30)
+        return dict(zip(tensors, open_session(path).run(tensors, batch.inputs), strict=True))
+
+
+@contextmanager
+def _captured(model: nn.Module, layers: dict[str, str]) -> Iterator[dict[str, Array]]:
+    values: dict[str, Array] = {}
+
+    def keep(layer: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            first = output[0] if isinstance(output, tuple) else output
+            if isinstance(first, torch.Tensor):
+                values[layer] = first.detach().float().numpy()
+
+        return hook
+
+    handles = [model.get_submodule(layer).register_forward_hook(keep(layer)) for layer in layers]
+    try:
+        yield values
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _differences(ours: dict[str, Array], theirs: dict[str, Array], batch: Batch) -> Iterator[Divergence]:
+    for layer, value in theirs.items():
+        if layer not in ours or ours[layer].shape != value.shape:
+            continue
+        here = batch.real if value.shape[:2] == batch.real.shape else np.ones(value.shape, bool)
+        if gap := np.abs(ours[layer] - value)[here].max(initial=0.0) if here.any() else 0.0:
+            yield Divergence(layer, float(gap), float(np.abs(ours[layer])[here].max(initial=0.0)))

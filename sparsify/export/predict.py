@@ -1,0 +1,175 @@
+"""Find entities in text with a deployment folder, through ONNX Runtime and its tokenizer alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsify.errors import InputError
+from sparsify.export.entities import Entity, Word, group_entities
+from sparsify.export.session import fixed_shape, metadata, open_session
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """One stretch of a text that fits into the model: the text's index, and its tokens."""
+
+    text: int
+    ids: list[int]
+    word_ids: list[int | None]
+    offsets: list[tuple[int, int]]
+
+
+class TokenClassifier:
+    """A token classification deployment, ready to read text.
+
+    Texts longer than the model's limit are split into overlapping windows; each word is taken from the window in
+    which it stands farthest from an edge. A word's tag is that of its first piece, as in training.
+
+    Args:
+        deployment: The folder that ``sparsify-export`` wrote.
+        threads: Threads of ONNX Runtime, 0 for its own choice.
+        batch_size: Windows that run at once.
+        stride: Tokens that neighbouring windows share; an eighth of the window by default.
+
+    Raises:
+        InputError: The folder is no deployment of a token classifier, or something in it is missing or broken.
+    """
+
+    def __init__(
+        self, deployment: str | Path, *, threads: int = 0, batch_size: int = 8, stride: int | None = None
+    ) -> None:
+        folder = Path(deployment)
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such deployment folder. sparsify-export --model_path MODEL writes one.")
+        self._session = open_session(folder / "model.onnx", threads=threads)
+        facts = metadata(self._session)
+        if facts.get("task", "token_classification") != "token_classification":
+            raise InputError(f"{folder}: is a {facts['task']} model; entities need a token classification model.")
+        config = _json(folder / "config.json")
+        self.labels = _labels(facts, config)
+        self._inputs = [entry.name for entry in self._session.get_inputs()]
+        self._batch, self._length = fixed_shape(self._session)
+        self._pad = int(config.get("pad_token_id") or 0)
+        limit = int(facts.get("max_length") or config.get("max_position_embeddings") or 512)
+        self.max_length = min(limit, self._length or limit)
+        self._size = self._batch or batch_size
+        self._tokenizer = _tokenizer(folder / "tokenizer.json", self.max_length, stride)
+
+    @overload
+    def __call__(self, texts: str) -> list[Entity]: ...
+
+    @overload
+    def __call__(self, texts: list[str] | list[list[str]]) -> list[list[Entity]]: ...
+
+    def __call__(self, texts: str | list[str] | list[list[str]]) -> list[Entity] | list[list[Entity]]:
+        """Find the entities of one text, or of each of several.
+
+        Args:
+            texts: A text, or texts; one that is a list of words counts as the words joined by spaces.
+        """
+        many: Sequence[str | Sequence[str]] = [texts] if isinstance(texts, str) else texts
+        joined = [text if isinstance(text, str) else " ".join(text) for text in many]
+        found = [group_entities(text, words) for text, words in zip(joined, self.words(many), strict=True)]
+        return found[0] if isinstance(texts, str) else found
+
+    def words(self, texts: Sequence[str | Sequence[str]]) -> list[list[Word]]:
+        """Each text's words with their tags, ``O`` included."""
+        windows = [window for i, text in enumerate(texts) for window in self._windows(i, text)]
+        order = sorted(range(len(windows)), key=lambda i: len(windows[i].ids))
+        best: list[dict[int, tuple[int, Word]]] = [{} for _ in texts]
+        rows = iter(order)
+        while chunk := [windows[i] for i in islice(rows, self._size)]:
+            for window, logits in zip(chunk, self._run(chunk), strict=False):
+                for index, context, word in self._read(window, logits):
+                    if index not in best[window.text] or context > best[window.text][index][0]:
+                        best[window.text][index] = (context, word)
+        return [[found[index][1] for index in sorted(found)] for found in best]
+
+    def _windows(self, index: int, text: str | Sequence[str]) -> Iterator[_Window]:
+        split = not isinstance(text, str)
+        first = self._tokenizer.encode(list(text) if split else text, is_pretokenized=split)
+        starts = _word_starts(text) if split else None
+        for part in [first, *first.overflowing]:
+            shifts = [starts[w] if starts is not None and w is not None else 0 for w in part.word_ids]
+            offsets = [(a + shift, b + shift) for (a, b), shift in zip(part.offsets, shifts, strict=True)]
+            yield _Window(index, part.ids, part.word_ids, offsets)
+
+    def _run(self, windows: list[_Window]) -> NDArray[np.float32]:
+        """Logits [batch, length, labels] of a batch of windows; rows beyond the windows are padding."""
+        rows = self._batch or len(windows)
+        length = self._length or max(len(window.ids) for window in windows)
+        ids = np.full((rows, length), self._pad, dtype=np.int64)
+        mask = np.zeros((rows, length), dtype=np.int64)
+        mask[:, 0] = 1
+        for row, window in enumerate(windows):
+            ids[row, : len(window.ids)] = window.ids
+            mask[row, : len(window.ids)] = 1
+        values = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        logits: NDArray[np.float32] = self._session.run(["logits"], {name: values[name] for name in self._inputs})[0]
+        return logits
+
+    def _read(self, window: _Window, logits: NDArray[np.float32]) -> Iterator[tuple[int, int, Word]]:
+        """For each word that begins in the window: its index, its distance from the nearer edge, its tag."""
+        ends: dict[int, int] = {}
+        for word, (_, end) in zip(window.word_ids, window.offsets, strict=True):
+            if word is not None:
+                ends[word] = end
+        before: int | None = None
+        for place, (word, (start, _)) in enumerate(zip(window.word_ids, window.offsets, strict=True)):
+            if word is not None and word != before:
+                scores = np.exp(logits[place] - logits[place].max())
+                tag = int(scores.argmax())
+                score = float(scores[tag] / scores.sum())
+                yield word, min(place, len(window.ids) - place), Word(self.labels[tag], score, start, ends[word])
+            before = word
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+    return value if isinstance(value, dict) else {}
+
+
+def _labels(facts: dict[str, str], config: dict[str, Any]) -> list[str]:
+    if "labels" in facts:
+        return [str(label) for label in json.loads(facts["labels"])]
+    names = config.get("id2label") or {}
+    if not names:
+        raise InputError("the deployment names no labels, neither in its ONNX file nor in its config.json.")
+    return [str(names[key]) for key in sorted(names, key=int)]
+
+
+def _tokenizer(path: Path, max_length: int, stride: int | None) -> Any:
+    from tokenizers import Tokenizer
+
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; text cannot be read without it. Export with the model's tokenizer.")
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the tokenizers library raises bare Exception
+        raise InputError(f"{path}: is no tokenizer: {error}") from error
+    room = max_length - tokenizer.num_special_tokens_to_add(False)
+    shared = max_length // 8 if stride is None else stride
+    if not 0 <= shared < room:
+        raise InputError(f"stride must be from 0 to {room - 1} for windows of {max_length} tokens, got {shared}.")
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length, stride=shared)
+    return tokenizer
+
+
+def _word_starts(words: Sequence[str]) -> list[int]:
+    starts, place = [], 0
+    for word in words:
+        starts.append(place)
+        place += len(word) + 1
+    return starts

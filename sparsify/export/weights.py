@@ -1,0 +1,97 @@
+"""Compare the weights that an ONNX file holds with those of the model it was made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from sparsify.analysis.report import count_zeros, quantized
+from sparsify.export.graph import layer_tensors
+from sparsify.quantization.qparams import per_axis
+
+
+@dataclass(frozen=True, slots=True)
+class WeightCheck:
+    """One layer's weight in the model and in the file.
+
+    Attributes:
+        layer: Name of the layer.
+        dtype: What the file should hold: ``int8`` or ``float32``.
+        size: Number of weights.
+        found: Whether the file has a tensor of that layer, type and shape.
+        identical: Whether every value is the same (for int8: the same integer).
+        zeros_model: Zeros of the model's float weight: the mask.
+        zeros_file: Zeros of the file's weight; at least the mask's, more where small weights round to 0.
+    """
+
+    layer: str
+    dtype: str
+    size: int
+    found: bool
+    identical: bool
+    zeros_model: int
+    zeros_file: int
+
+    @property
+    def passed(self) -> bool:
+        """Whether values are identical and no masked weight came back."""
+        return self.identical and self.zeros_file >= self.zeros_model
+
+
+def check_weights(model: nn.Module, graph: Any) -> list[WeightCheck]:
+    """Compare every Linear, convolution and Embedding weight with the file.
+
+    Args:
+        model: The model that was exported, quantizers frozen.
+        graph: The ONNX model, with its external data.
+    """
+    layers = {name: m for name, m in model.named_modules() if _has_weight(m)}
+    tensors = layer_tensors(graph, layers)
+    return [_check(name, module, tensors.get(name, [])) for name, module in layers.items()]
+
+
+def _has_weight(module: nn.Module) -> bool:
+    weight = getattr(module, "weight", None)
+    return isinstance(weight, nn.Parameter) and weight.ndim >= 2
+
+
+def _check(name: str, module: nn.Module, tensors: list[NDArray[Any]]) -> WeightCheck:
+    expected, zero = expected_weight(module)
+    weight = module.weight
+    candidates = [same for t in tensors if t.dtype == expected.dtype and (same := _aligned(t, expected)) is not None]
+    best = next((t for t in candidates if np.array_equal(t, expected)), candidates[0] if candidates else None)
+    return WeightCheck(
+        layer=name,
+        dtype=str(expected.dtype),
+        size=expected.size,
+        found=best is not None,
+        identical=best is not None and bool(np.array_equal(best, expected)),
+        zeros_model=count_zeros(weight),  # type: ignore[arg-type]
+        zeros_file=0 if best is None else int((best == zero).sum()),
+    )
+
+
+@torch.no_grad()
+def expected_weight(module: nn.Module) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The weight as the file must hold it, in the model's layout, and the value that stands for zero.
+
+    For a quantized layer these are the integers behind what its quantizer gives the forward pass.
+    """
+    weight: torch.Tensor = module.weight.detach().float()  # type: ignore[operator]
+    if not quantized(module):
+        return weight.numpy(), np.zeros((), np.float32)
+    quantizer: Any = module.weight_fq
+    scale, zero = (per_axis(t, quantizer.spec, weight.ndim) for t in (quantizer.scale, quantizer.zero_point))
+    integers = torch.round(quantizer(weight) / scale) + zero
+    return integers.to(quantizer.spec.dtype).numpy(), zero.to(quantizer.spec.dtype).numpy()
+
+
+def _aligned(tensor: NDArray[Any], expected: NDArray[Any]) -> NDArray[Any] | None:
+    """The file may hold a matrix as [in, out]; square ones are told apart by their values."""
+    ways = [w for w in (tensor, tensor.T) if w.shape == expected.shape]
+    return next((w for w in ways if np.array_equal(w, expected)), ways[0] if ways else None)

@@ -1,0 +1,157 @@
+"""What all pruning modifiers share: parameters chosen from a model, masks held on them, masks in the saved state."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator, Field, PlainValidator, PrivateAttr
+from torch import nn
+
+from sparsify.errors import Problem, RecipeError
+from sparsify.modifiers.base import Flag, Modifier, Run
+from sparsify.pruning.mask_set import MaskSet
+from sparsify.pruning.masks import RATIO_SLACK, Scope, compute_masks
+from sparsify.pruning.patterns import parse_pattern
+from sparsify.pruning.scores import magnitude
+from sparsify.select import ALL_PRUNABLE, TOKENS, select_parameters
+
+logger = logging.getLogger(__name__)
+
+
+def _flat(value: object) -> object:
+    if isinstance(value, list | tuple):
+        return [item for part in value for item in (_flat(part) if isinstance(part, list | tuple) else [part])]  # type: ignore[attr-defined]
+    return [] if value is None else [value]
+
+
+def _mask_type(value: object) -> str | list[int]:
+    if not isinstance(value, str | list | tuple):
+        raise ValueError("a mask type is a name ('unstructured', 'block4', '2:4') or a block [R, C]")
+    parse_pattern(value)
+    return value if isinstance(value, str) else list(value)
+
+
+Selectors = Annotated[list[str], BeforeValidator(_flat)]
+"""Parameter selectors: one, a list, or nested lists."""
+
+MaskType = Annotated[str | list[int], PlainValidator(_mask_type, json_schema_input_type=str | list[int])]
+"""``unstructured``, ``block4``, ``N:M`` or ``[R, C]``."""
+
+
+class MaskModifier(Modifier):
+    """Holds masks on parameters: after each optimizer step what is masked is zero again.
+
+    Tied parameters have one mask. With ``leave_enabled`` off the masks are dropped at ``end_epoch``.
+    """
+
+    kind: ClassVar[str] = "pruning"
+
+    params: Selectors = Field(
+        default_factory=list,
+        description="parameter names, 're:PATTERN', '__ALL__' or '__ALL_PRUNABLE__' (the same as none)",
+    )
+    leave_enabled: Flag = Field(True, description="whether masks are held after end_epoch")
+
+    _held: MaskSet = PrivateAttr(default_factory=lambda: MaskSet({}))
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """Names of the parameters it acts on, once attached."""
+        return tuple(self._held.parameters)
+
+    @property
+    def mask_sparsity(self) -> dict[str, float]:
+        """Fraction of each parameter that is masked now."""
+        return self._held.sparsity()
+
+    def choose(self, model: nn.Module) -> dict[str, nn.Parameter]:
+        """Parameters of ``model`` to act on."""
+        return select_parameters(model, self.params or [ALL_PRUNABLE])
+
+    def on_attach(self, run: Run) -> None:
+        """Resolve the parameters.
+
+        Raises:
+            RecipeError: A selector matches nothing, or the mask type does not fit a parameter.
+        """
+        self._held = MaskSet(self.choose(run.model))
+
+    def on_step(self, run: Run) -> None:
+        """Undo what momentum, weight decay or rounding did to masked weights."""
+        self._held.apply()
+
+    def on_end(self, run: Run) -> None:
+        """Drop the masks, unless they are to stay."""
+        if not self.leave_enabled:
+            self._held.replace({})
+
+    def state_dict(self) -> dict[str, Any]:
+        """Masks as packed bits, by parameter."""
+        return {"masks": self._held.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any], run: Run) -> None:
+        """Hold the saved masks.
+
+        Raises:
+            StateError: They belong to other parameters.
+        """
+        self._held.load_state_dict(state["masks"])
+
+
+class PatternModifier(MaskModifier):
+    """Computes its masks from magnitudes, in a pattern."""
+
+    mask_type: MaskType = Field("unstructured", description="unstructured, block4, N:M (keeps N of each M) or [R, C]")
+
+    @property
+    def scope(self) -> Scope:
+        """Whether each parameter or only all together reach the target."""
+        return "layer"
+
+    def choose(self, model: nn.Module) -> dict[str, nn.Parameter]:
+        """Parameters to act on, of those that the pattern fits."""
+        return self.fitting(model, self.params or [ALL_PRUNABLE])
+
+    def fitting(self, model: nn.Module, selectors: Sequence[str]) -> dict[str, nn.Parameter]:
+        """Selected parameters that the mask type divides; what only a token selected is left out and logged.
+
+        Raises:
+            RecipeError: It does not divide a parameter that the recipe names, or none is left.
+        """
+        pattern = parse_pattern(self.mask_type)
+        chosen = select_parameters(model, selectors)
+        reasons = {name: reason for name, p in chosen.items() if (reason := pattern.misfit(p.shape))}
+        explicit = [selector for selector in selectors if selector.upper() not in TOKENS]
+        named = select_parameters(model, explicit) if explicit else {}
+        problems = [Problem(f"mask_type does not fit {n}: {r}") for n, r in reasons.items() if n in named]
+        if problems or len(reasons) == len(chosen):
+            raise RecipeError(problems or f"mask_type {self.mask_type} fits none of {', '.join(list(reasons)[:5])}")
+        if reasons:
+            logger.warning("%s leaves out, as %s does not fit: %s", self.key, self.mask_type, ", ".join(reasons))
+        return {name: parameter for name, parameter in chosen.items() if name not in reasons}
+
+    def prune(self, targets: Mapping[str, float]) -> None:
+        """Mask the smallest weights up to the targets, and zero them; what is masked stays masked."""
+        self._held.check_finite()
+        weights = self._held.parameters
+        scores = self._held.pruned_first({name: magnitude(weight) for name, weight in weights.items()})
+        self._held.replace(compute_masks(scores, targets, self.mask_type, self.scope))
+        self._held.apply()
+
+    def schedule_epoch(self, run: Run) -> float:
+        """Where in its schedule an update stands: the last one of the run is at the end, whatever the rounding."""
+        last = min(run.clock.step_of(self.end), run.clock.total_steps)
+        return self.end if run.clock.step >= last else run.clock.epoch
+
+
+def check_ratio(mask_type: str | list[int], field: str, sparsity: float) -> None:
+    """Refuse a final sparsity that an N:M mask cannot have.
+
+    Raises:
+        ValueError: Says which one it has.
+    """
+    ratio = parse_pattern(mask_type).ratio
+    if ratio < 1.0 and abs(sparsity - ratio) > RATIO_SLACK:
+        raise ValueError(f"mask_type {mask_type} gives exactly {ratio:g} zeros: {field} must be that, got {sparsity:g}")

@@ -1,0 +1,192 @@
+"""The export form: integer weights and explicit QuantizeLinear / DequantizeLinear in place of fake quantization."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sparsify.quantization.fake_quant import ActivationQuant, FakeQuant
+from sparsify.quantization.fold import fold_batch_norms
+from sparsify.quantization.layers import QConv2d, QEmbedding, QLayer, QLinear
+from sparsify.quantization.qparams import QuantSpec, quantize
+
+
+class QuantizeDequantize(nn.Module):
+    """A calibrated activation quantizer as a pair of ONNX operators; passes through where it was never calibrated."""
+
+    scale: Tensor
+    zero_point: Tensor
+
+    def __init__(self, fq: FakeQuant) -> None:
+        super().__init__()
+        self.active = fq.enabled and fq.calibrated
+        self.dtype = fq.spec.dtype
+        self.register_buffer("scale", fq.scale.detach().clone())
+        self.register_buffer("zero_point", fq.zero_point.to(self.dtype))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """``values`` as an integer runtime sees them."""
+        if not self.active:
+            return values
+        integers = _onnx("QuantizeLinear", (values, self.scale, self.zero_point), self.dtype, values.shape)
+        return _onnx("DequantizeLinear", (integers, self.scale, self.zero_point), torch.float32, values.shape)
+
+
+class _IntegerWeight(nn.Module):
+    """Integers of a weight, and the scales that turn them back.
+
+    Args:
+        layer: A quantized layer.
+        transpose: Store [in, out], so that the file needs no Transpose before its MatMul.
+    """
+
+    integers: Tensor
+    scale: Tensor
+    zero_point: Tensor
+
+    def __init__(self, layer: QLayer, transpose: bool = False) -> None:
+        super().__init__()
+        fq = layer.weight_fq
+        spec: QuantSpec = fq.spec
+        integers = quantize(layer.weight.detach(), fq.scale, fq.zero_point, spec)
+        self.axis = None if spec.axis is None else 1 if transpose else spec.axis
+        self.register_buffer("integers", integers.t().contiguous() if transpose else integers)
+        self.register_buffer("scale", fq.scale.detach().clone())
+        self.register_buffer("zero_point", fq.zero_point.to(spec.dtype))
+
+    def dequantized(self, integers: Tensor) -> Tensor:
+        """Floats of ``integers``: the whole weight, or rows of a table."""
+        attributes = {} if self.axis is None else {"axis": self.axis}
+        inputs = (integers, self.scale, self.zero_point)
+        return _onnx("DequantizeLinear", inputs, torch.float32, integers.shape, attributes)
+
+
+class ExportLinear(nn.Module):
+    """Linear with an integer weight."""
+
+    def __init__(self, layer: QLinear, inputs: nn.Module | None) -> None:
+        super().__init__()
+        self.stored = _IntegerWeight(layer, transpose=True)
+        self.bias = layer.bias
+        self.inputs = inputs
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight in torch's layout, for models that read it past ``forward``."""
+        return self.stored.dequantized(self.stored.integers).t()
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[..., in] to [..., out]."""
+        # With rank 2 ONNX Runtime would join MatMul and Add into a float Gemm before it looks for integers.
+        flat = input.dim() == 2
+        values = input.unsqueeze(0) if flat else input
+        values = values if self.inputs is None else self.inputs(values)
+        output = torch.matmul(values, self.stored.dequantized(self.stored.integers))
+        output = output if self.bias is None else output + self.bias
+        return output.squeeze(0) if flat else output
+
+
+class ExportConv2d(nn.Module):
+    """Conv2d with an integer weight."""
+
+    def __init__(self, layer: QConv2d, inputs: nn.Module | None) -> None:
+        super().__init__()
+        self.stored = _IntegerWeight(layer)
+        self.bias = layer.bias
+        self.inputs = inputs
+        self.geometry = _Geometry(layer)
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight in torch's layout, for models that read it past ``forward``."""
+        return self.stored.dequantized(self.stored.integers)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[batch, in, height, width] to [batch, out, height', width']."""
+        values = input if self.inputs is None else self.inputs(input)
+        return nn.Conv2d._conv_forward(self.geometry, values, self.weight, self.bias)  # type: ignore[arg-type]
+
+
+class _Geometry:
+    """Stride, padding and the like of a convolution, without its parameters."""
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        self.stride, self.padding, self.dilation, self.groups = layer.stride, layer.padding, layer.dilation, layer.groups
+        self.padding_mode = layer.padding_mode
+        self._reversed_padding_repeated_twice = layer._reversed_padding_repeated_twice
+
+
+class ExportEmbedding(nn.Module):
+    """Embedding with an integer table: rows are gathered as integers, then turned to floats."""
+
+    def __init__(self, layer: QEmbedding) -> None:
+        super().__init__()
+        self.stored = _IntegerWeight(layer)
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight in torch's layout, for models that read it past ``forward``."""
+        return self.stored.dequantized(self.stored.integers)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Ids [...] to [..., size]."""
+        return self.stored.dequantized(nn.functional.embedding(input, self.stored.integers))
+
+
+def to_export_form(model: nn.Module) -> nn.Module:
+    """Replace quantized layers by their export form, in place: call it on a deep copy, in eval mode.
+
+    A batch norm that follows a quantized convolution is folded into it without changing an integer: its factor goes
+    into the convolution's scales (and signs), its shift into the bias.
+
+    Returns:
+        The model.
+    """
+    fold_batch_norms(model)
+    replaced: dict[int, nn.Module] = {}
+    activations: dict[int, QuantizeDequantize] = {}
+    for module in list(model.modules()):
+        if isinstance(module, QLayer):
+            replaced[id(module)] = _export_layer(module, activations)
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if id(child) in replaced:
+                setattr(parent, name, replaced[id(child)])
+            elif isinstance(child, ActivationQuant):
+                setattr(parent, name, _activation(child, activations))
+    return model
+
+
+def has_active_quantizers(model: nn.Module) -> bool:
+    """Whether any fake quantizer is enabled and calibrated."""
+    return any(isinstance(m, FakeQuant) and m.enabled and m.calibrated for m in model.modules())
+
+
+def _export_layer(layer: QLayer, activations: dict[int, QuantizeDequantize]) -> nn.Module:
+    if not (layer.weight_fq.enabled and layer.weight_fq.calibrated):
+        return _as_float(layer)
+    if isinstance(layer, QEmbedding):
+        return ExportEmbedding(layer)
+    inputs = None if layer.input_fq is None else _activation(layer.input_fq, activations)
+    return ExportLinear(layer, inputs) if isinstance(layer, QLinear) else ExportConv2d(layer, inputs)
+
+
+def _activation(fq: ActivationQuant, made: dict[int, QuantizeDequantize]) -> QuantizeDequantize:
+    return made.setdefault(id(fq), QuantizeDequantize(fq))
+
+
+def _as_float(layer: QLayer) -> nn.Module:
+    layer.__class__ = type(layer).__mro__[1]  # type: ignore[assignment]
+    for name in ("weight_fq", "input_fq"):
+        layer._modules.pop(name, None)
+        layer.__dict__.pop(name, None)
+    return layer
+
+
+def _onnx(
+    operator: str, inputs: tuple[Tensor, ...], dtype: torch.dtype, shape: Any, attributes: dict[str, int] | None = None
+) -> Tensor:
+    result: Tensor = torch.onnx.ops.symbolic(operator, inputs, attributes or {}, dtype=dtype, shape=shape)
+    return result

@@ -1,0 +1,51 @@
+"""Fold batch norms into the quantized convolutions before them, integers unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from sparsify.quantization.layers import QConv2d
+
+
+def conv_norm_pairs(model: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d, nn.Sequential, str]]:
+    """Convolutions followed directly by a batch norm in one ``nn.Sequential``: there the order is known.
+
+    Yields:
+        Convolution, norm, the Sequential, and the norm's name in it.
+    """
+    for parent in model.modules():
+        if not isinstance(parent, nn.Sequential):
+            continue
+        children = list(parent.named_children())
+        for (_, conv), (name, norm) in zip(children, children[1:], strict=False):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and norm.track_running_stats:
+                yield conv, norm, parent, name
+
+
+@torch.no_grad()
+def fold_batch_norms(model: nn.Module) -> int:
+    """Fold each norm of :func:`conv_norm_pairs` that follows a calibrated quantized convolution; returns how many.
+
+    The norm's factor multiplies the scale of its output channel, its sign the integers of that channel, so the
+    integer runtime computes with the very weights that were trained.
+    """
+    folded = 0
+    for conv, norm, parent, name in list(conv_norm_pairs(model)):
+        if not isinstance(conv, QConv2d) or conv.weight_fq.spec.axis != 0 or not conv.weight_fq.calibrated:
+            continue
+        mean, variance = norm.running_mean, norm.running_var
+        if mean is None or variance is None:
+            continue
+        factor = torch.rsqrt(variance.float() + norm.eps)
+        factor = factor if norm.weight is None else factor * norm.weight.float()
+        shift = -mean.float() * factor if norm.bias is None else norm.bias.float() - mean.float() * factor
+        bias = shift if conv.bias is None else conv.bias.float() * factor + shift
+        conv.bias = nn.Parameter(bias)
+        conv.weight.mul_(factor.view(-1, 1, 1, 1))
+        conv.weight_fq.scale.mul_(factor.abs().clamp(min=torch.finfo(torch.float32).tiny))
+        parent._modules[name] = nn.Identity()
+        folded += 1
+    return folded

@@ -1,0 +1,147 @@
+"""Put fake quantizers into a model, in place."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from sparsify.errors import RecipeError
+from sparsify.quantization.attention import AttentionQuant, Trace, trace
+from sparsify.quantization.fake_quant import ActivationQuant
+from sparsify.quantization.layers import QLayer, quantizers, swap_class
+from sparsify.quantization.observers import MOMENTUM
+from sparsify.quantization.qparams import ACTIVATION, WEIGHT_AFFINE, WEIGHT_PER_TENSOR, QuantSpec
+from sparsify.quantization.schemes import Scheme, Selection, layers_of
+
+logger = logging.getLogger(__name__)
+_COVERAGE = "_sparsify_coverage"
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What was quantized and what was not.
+
+    Attributes:
+        layers: Names of the layers with quantizers.
+        attention: Names of the attention modules whose matmuls have quantizers.
+        left: By name, why a layer stays float.
+        attention_reason: Why no attention matmul has quantizers; empty if some have.
+    """
+
+    layers: tuple[str, ...]
+    attention: tuple[str, ...] = ()
+    left: dict[str, str] = field(default_factory=dict)
+    attention_reason: str = ""
+    selection: Selection | None = None
+
+
+def insert_quantizers(model: nn.Module, selection: Selection | None = None, momentum: float = MOMENTUM) -> Coverage:
+    """Insert quantizers, switched off; a second call with the same selection changes nothing.
+
+    Args:
+        model: Not wrapped, not sharded; changed in place. Its weights may be loaded later.
+        selection: What to quantize and how; everything by default.
+        momentum: Of the moving average of activation ranges.
+
+    Returns:
+        What is quantized and what is not, and why.
+
+    Raises:
+        RecipeError: The selection names what the model does not have, or the model is quantized by another one.
+    """
+    selection = selection or Selection()
+    done = coverage_of(model)
+    if done.selection is not None and quantizers(model):
+        if done.selection != selection:
+            raise RecipeError("the model is quantized already, by other settings: two cannot hold at once")
+        return done
+    selection.check(model)
+    layers = layers_of(model)
+    chosen, left = _choose(model, layers, selection)
+    seen = trace(model, {n: layers[n] for n in chosen}, attention=bool(chosen) and selection.attention)
+    for name in [n for n in chosen if seen.inputs and n not in seen.inputs]:
+        left[name] = "the model reads its weight without calling it"
+        del chosen[name]
+    _swap(chosen, layers, seen, momentum)
+    attention = [n for n in seen.attention if isinstance(scheme := selection.scheme_of(model, n), Scheme) and scheme.inputs]
+    for name in attention:
+        _add_attention(model.get_submodule(name), selection.default.inputs or ACTIVATION, momentum, seen.attention[name] > 1)
+    _forbid_fast_paths(model)
+    reason = "" if attention else seen.reason or "the recipe leaves them float"
+    coverage = Coverage(tuple(chosen), tuple(attention), left, reason, selection)
+    object.__setattr__(model, _COVERAGE, coverage)
+    logger.info("quantizers in %d layers, %d attentions; %d layers stay float", len(chosen), len(attention), len(left))
+    return coverage
+
+
+def coverage_of(model: nn.Module) -> Coverage:
+    """What ``insert_quantizers`` did to ``model`` (empty for a model without quantizers)."""
+    done: Coverage = getattr(model, _COVERAGE, None) or Coverage(())
+    return done
+
+
+def _choose(
+    model: nn.Module, layers: dict[str, nn.Module], selection: Selection
+) -> tuple[dict[str, Scheme], dict[str, str]]:
+    chosen: dict[str, Scheme] = {}
+    left: dict[str, str] = {}
+    tied = _tied(layers)
+    for name, layer in layers.items():
+        scheme = selection.scheme_of(model, name)
+        if isinstance(scheme, Scheme) and id(layer.weight) in tied:
+            left[name] = "its weight is tied to another layer's"
+        elif isinstance(scheme, Scheme) and scheme.weights is None:
+            left[name] = "its scheme has no weights"
+        elif isinstance(scheme, Scheme):
+            chosen[name] = scheme
+        else:
+            left[name] = scheme
+    return chosen, left
+
+
+def _tied(layers: dict[str, nn.Module]) -> set[int]:
+    """Weights that stand in several layers: one integer tensor cannot serve two of them."""
+    seen: set[int] = set()
+    twice: set[int] = set()
+    for layer in layers.values():
+        (twice if id(layer.weight) in seen else seen).add(id(layer.weight))
+    return twice
+
+
+def _swap(chosen: dict[str, Scheme], layers: dict[str, nn.Module], seen: Trace, momentum: float) -> None:
+    shared: dict[object, ActivationQuant] = {}
+    for name, scheme in chosen.items():
+        layer = layers[name]
+        if isinstance(layer, QLayer):
+            continue
+        if isinstance(layer, nn.Embedding):
+            swap_class(layer, _embedding_spec(scheme.weights), None)
+            continue
+        inputs = seen.inputs.get(name, ())
+        key = (inputs, scheme.inputs) if inputs else name
+        mine = shared.get(key)
+        if mine is None and scheme.inputs is not None:
+            weight = layer.weight
+            device = weight.device if isinstance(weight, Tensor) else None
+            shared[key] = ActivationQuant(scheme.inputs, momentum, widen=len(set(inputs)) > 1, device=device)
+            shared[key].train(layer.training)
+        swap_class(layer, scheme.weights or WEIGHT_PER_TENSOR, shared.get(key), owns_input=mine is None)
+
+
+def _embedding_spec(spec: QuantSpec | None) -> QuantSpec:
+    return WEIGHT_AFFINE if spec is not None and not spec.symmetric else WEIGHT_PER_TENSOR
+
+
+def _add_attention(module: nn.Module, spec: QuantSpec, momentum: float, widen: bool) -> None:
+    device = next((p.device for p in module.parameters()), None)
+    module.attention_fq = AttentionQuant(spec, momentum, widen, device)
+    module.attention_fq.train(module.training)
+
+
+def _forbid_fast_paths(model: nn.Module) -> None:
+    """torch's fused encoder layer reads weights directly in eval mode, past any quantizer."""
+    for module in model.modules():
+        if isinstance(module, nn.TransformerEncoderLayer):
+            module.activation_relu_or_gelu = 0

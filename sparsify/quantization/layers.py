@@ -1,0 +1,129 @@
+"""Layers with fake quantizers at the inputs of their matmul. Made by class swap, so weights keep their names."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sparsify.quantization.fake_quant import ActivationQuant, FakeQuant, WeightQuant
+from sparsify.quantization.qparams import QuantSpec
+
+
+class QLinear(nn.Linear):
+    """Linear whose input and weight are fake quantized.
+
+    Layers fed by one tensor share one ``input_fq``: its owner registers and observes it, the others refer to it.
+    """
+
+    weight_fq: WeightQuant
+    input_fq: ActivationQuant | None
+    owns_input: bool
+
+    def forward(self, input: Tensor) -> Tensor:
+        """As ``nn.Linear``: [..., in_features] to [..., out_features]."""
+        return functional.linear(_quantized(self, input), self.weight_fq(self.weight), self.bias)
+
+
+class QConv2d(nn.Conv2d):
+    """Conv2d whose input and weight (per output channel) are fake quantized."""
+
+    weight_fq: WeightQuant
+    input_fq: ActivationQuant | None
+    owns_input: bool
+
+    def forward(self, input: Tensor) -> Tensor:
+        """As ``nn.Conv2d``: [batch, in, height, width] to [batch, out, height', width']."""
+        return self._conv_forward(_quantized(self, input), self.weight_fq(self.weight), self.bias)
+
+
+class QEmbedding(nn.Embedding):
+    """Embedding whose table is fake quantized with one scale; only the rows looked up are rounded."""
+
+    weight_fq: WeightQuant
+
+    def forward(self, input: Tensor) -> Tensor:
+        """As ``nn.Embedding``: ids [...] to [..., embedding_dim]."""
+        return self.weight_fq(self.weight, super().forward(input))
+
+
+QUANTIZABLE: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Linear: QLinear,
+    nn.Conv2d: QConv2d,
+    nn.Embedding: QEmbedding,
+}
+QLayer = QLinear | QConv2d | QEmbedding
+
+
+def swap_class(
+    module: nn.Module, weight: QuantSpec, activation: ActivationQuant | None, owns_input: bool = True
+) -> None:
+    """Turn ``module`` (exactly a Linear, Conv2d or Embedding) into its quantized class, in place.
+
+    Args:
+        module: The layer.
+        weight: Integer format of its weight.
+        activation: Quantizer of its input, or None.
+        owns_input: Whether ``activation`` is registered here; else it is referred to only, since a module registered
+            twice breaks ``save_pretrained``.
+    """
+    table = module.weight
+    if not isinstance(table, Tensor):
+        raise TypeError(f"{type(module).__name__} has no weight")
+    module.__class__ = QUANTIZABLE[type(module)]
+    module.weight_fq = WeightQuant(weight, table.shape[0], device=table.device)
+    module.weight_fq.train(module.training)
+    if isinstance(module, QEmbedding):
+        return
+    object.__setattr__(module, "owns_input", owns_input)
+    if owns_input:
+        module.input_fq = activation
+    else:
+        object.__setattr__(module, "input_fq", activation)
+
+
+def _quantized(layer: QLinear | QConv2d, values: Tensor) -> Tensor:
+    fq = layer.input_fq
+    if fq is None or not (fq.enabled or fq.observing):
+        return values
+    if layer.owns_input:
+        rounded: Tensor = fq(values)
+        return rounded
+    return fq.round(values) if fq.enabled else values
+
+
+def quantizers(model: nn.Module) -> dict[str, FakeQuant]:
+    """Every fake quantizer of ``model``, each once, under its first name."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, FakeQuant)}
+
+
+def set_observing(model: nn.Module, observing: bool) -> None:
+    """Let all ranges follow the data, or freeze them.
+
+    Switched off, the range of each weight is taken once more from the weight as it is now.
+    """
+    if not observing:
+        observe_weights(model)
+    for fq in quantizers(model).values():
+        fq.observing = observing
+
+
+def set_enabled(model: nn.Module, enabled: bool) -> None:
+    """Switch rounding on or off, everywhere."""
+    for fq in quantizers(model).values():
+        fq.enabled = enabled
+
+
+def enable_calibrated(model: nn.Module) -> None:
+    """Freeze all quantizers; those with a range round, those never observed pass their input through."""
+    for fq in quantizers(model).values():
+        fq.observing = fq.calibrating = False
+        fq.enabled = fq.calibrated
+
+
+@torch.no_grad()
+def observe_weights(model: nn.Module) -> None:
+    """Set the range of each weight quantizer that follows its weight to that of the weight as it is now."""
+    for module in model.modules():
+        if isinstance(module, QLayer) and module.weight_fq.observing:
+            module.weight_fq.observe(module.weight)

@@ -1,0 +1,86 @@
+"""From a range of values to scale and zero point, and from floats to integers: pure tensor functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_SMALLEST = 1e-8  # scale of a tensor that is all zero: 0 would mean "never observed"
+
+
+@dataclass(frozen=True, slots=True)
+class QuantSpec:
+    """An integer format.
+
+    Attributes:
+        signed: int8, else uint8.
+        symmetric: Zero point 0 and a range symmetric around it.
+        axis: The axis that each scale belongs to, or None for one scale.
+        narrow: Leave out -128, so that an int8 range is symmetric.
+    """
+
+    signed: bool
+    symmetric: bool
+    axis: int | None = None
+    narrow: bool = False
+
+    @property
+    def qmin(self) -> int:
+        """Lowest integer."""
+        return -127 if self.narrow else -128 if self.signed else 0
+
+    @property
+    def qmax(self) -> int:
+        """Highest integer."""
+        return 127 if self.signed else 255
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Integer type that the values are stored in."""
+        return torch.int8 if self.signed else torch.uint8
+
+
+ACTIVATION = QuantSpec(signed=False, symmetric=False)
+ACTIVATION_SYMMETRIC = QuantSpec(signed=True, symmetric=True)
+WEIGHT = QuantSpec(signed=True, symmetric=True, axis=0, narrow=True)
+WEIGHT_PER_TENSOR = QuantSpec(signed=True, symmetric=True, narrow=True)
+WEIGHT_AFFINE = QuantSpec(signed=True, symmetric=False)
+
+
+def from_range(low: Tensor, high: Tensor, spec: QuantSpec) -> tuple[Tensor, Tensor]:
+    """Scale and zero point (both float32, the zero point a whole number) that cover ``low`` to ``high`` and 0.
+
+    Zero is always represented exactly: padding and masked weights stay zero.
+    """
+    low, high = low.clamp(max=0.0), high.clamp(min=0.0)
+    if spec.symmetric:
+        scale = (torch.maximum(high, -low) / spec.qmax).clamp_(min=_SMALLEST)
+        return scale, torch.zeros_like(scale)
+    scale = ((high - low) / (spec.qmax - spec.qmin)).clamp_(min=_SMALLEST)
+    return scale, (spec.qmin - torch.round(low / scale)).clamp_(spec.qmin, spec.qmax)
+
+
+def per_axis(values: Tensor, spec: QuantSpec, ndim: int) -> Tensor:
+    """``values`` (one per channel, or one) shaped to broadcast against a tensor of ``ndim`` dimensions."""
+    if spec.axis is None:
+        return values
+    return values.view([-1 if i == spec.axis else 1 for i in range(ndim)])
+
+
+def quantize(values: Tensor, scale: Tensor, zero_point: Tensor, spec: QuantSpec) -> Tensor:
+    """Integers that stand for ``values``: the very ones that fake quantization computes with.
+
+    Returns:
+        Tensor of ``spec.dtype`` and the shape of ``values``.
+    """
+    scale, zero = (per_axis(t, spec, values.ndim) for t in (scale, zero_point))
+    levels = (values.float() * scale.reciprocal()).round_() + zero
+    return levels.clamp_(spec.qmin, spec.qmax).to(spec.dtype)
+
+
+def dequantize(levels: Tensor, scale: Tensor, zero_point: Tensor, spec: QuantSpec) -> Tensor:
+    """Floats that ``levels`` stand for."""
+    scale, zero = (per_axis(t, spec, levels.ndim) for t in (scale, zero_point))
+    return (levels.float() - zero) * scale

@@ -1,0 +1,184 @@
+"""The recipe: stages of modifier entries with their fields evaluated, and the text they came from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sparsify.errors import InputError, Problem, RecipeError
+from sparsify.recipe.evaluate import FAILED, Evaluator
+from sparsify.recipe.nodes import Mark, SourceText
+from sparsify.recipe.overrides import RecipeArgs, apply_args, read_args
+from sparsify.recipe.parse import Document, Entry, Section, parse
+from sparsify.recipe.source import read_source, text_source
+
+__all__ = ["Mark", "ModifierSpec", "Recipe", "Stage"]
+
+
+@dataclass(slots=True)
+class ModifierSpec:
+    """One entry of a recipe.
+
+    Attributes:
+        type: Name of the modifier, without ``!``.
+        fields: Evaluated values: numbers, strings, booleans, None, lists, dicts.
+        mark: Place of the entry.
+        marks: Place of each part of ``fields``, by the keys and indices that lead to it; the place of a key itself
+            has ``"__key__"`` appended. What came in through a variable has no places of its own below it.
+        path: Where it stands in the recipe, as in ``pruning_modifiers[0]``.
+        stage: Name of its stage.
+    """
+
+    type: str
+    fields: dict[str, Any]
+    mark: Mark = field(compare=False)
+    marks: dict[tuple[str | int, ...], Mark] = field(repr=False, compare=False, default_factory=dict)
+    path: str = ""
+    stage: str = "default"
+
+
+@dataclass(slots=True)
+class Stage:
+    """Modifiers that run together; ``variables`` are those visible to them. ``default`` where there are no stages."""
+
+    name: str
+    modifiers: list[ModifierSpec]
+    variables: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Recipe:
+    """What is to be done to a model, and when.
+
+    Attributes:
+        stages: In file order.
+        variables: Top-level variables, evaluated.
+        text: The YAML source: comments, variables and ``eval(...)`` kept, overrides written in. Loading it again
+            gives an equal recipe.
+        origin: What it was loaded from.
+        metadata: ``__metadata__`` of the recipe; of stages, under their names.
+    """
+
+    stages: list[Stage]
+    variables: dict[str, Any]
+    text: str
+    origin: str = field(compare=False)
+    metadata: dict[str, Any]
+
+    @classmethod
+    def load(cls, source: str | Path, recipe_args: RecipeArgs = None) -> Recipe:
+        """Read a recipe.
+
+        Args:
+            source: A .yaml, .yml, .md (front matter) or .json path, a checkpoint folder, a ``zoo:`` stub, or YAML text.
+            recipe_args: New values of variables: dict, JSON text, JSON or YAML file, or ``k=v,k2=v2``.
+
+        Raises:
+            RecipeError: With every problem found, each at its line and column.
+            ZooError: The stub is malformed or not found.
+        """
+        return _load(read_source(source), recipe_args)
+
+    @classmethod
+    def from_text(cls, text: str, origin: str = "<string>", recipe_args: RecipeArgs = None) -> Recipe:
+        """Read a recipe from YAML text; ``origin`` is what errors name.
+
+        Raises:
+            RecipeError: With every problem found, each at its line and column.
+        """
+        return _load(text_source(text, origin), recipe_args)
+
+    @property
+    def modifiers(self) -> list[ModifierSpec]:
+        """Entries of all stages, in file order."""
+        return [spec for stage in self.stages for spec in stage.modifiers]
+
+    @property
+    def sha256(self) -> str:
+        """Hash of ``text``, hexadecimal."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    def save(self, path: str | Path) -> None:
+        """Write ``text`` to ``path``, whole or not at all.
+
+        Raises:
+            InputError: The file cannot be written.
+        """
+        path = Path(path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with open(temporary, "w", encoding="utf-8", newline="\n") as file:
+                file.write(self.text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise InputError(f"cannot write the recipe to {path}: {error.strerror}") from error
+
+
+def _load(source: SourceText, recipe_args: RecipeArgs) -> Recipe:
+    args = read_args(recipe_args)
+    document = parse(source)
+    problems: list[Problem] = []
+    if args:
+        text, problems = apply_args(source, document, args)
+        source = SourceText(text, source.origin, source.file, source.skipped)
+        document = parse(source)
+    recipe = _evaluated(source, document, problems)
+    if problems:
+        raise RecipeError(sorted(problems, key=lambda p: (p.line or 0, p.column or 0)))
+    return recipe
+
+
+def _evaluated(source: SourceText, document: Document, problems: list[Problem]) -> Recipe:
+    problems += document.problems
+    evaluator = Evaluator(source.text, problems)
+    variables = evaluator.variables(document.root, {})
+    stages = [
+        _stage(evaluator, section, variables, f"{section.name}.")
+        for section in document.stages
+        if section.name != document.root.name or document.stages
+    ]
+    if not document.stages:
+        specs = _specs(evaluator, document.root, variables)
+        stages = [Stage(document.root.name, specs, variables)]
+    return Recipe(stages, variables, source.text, source.origin, _metadata(source, document, problems))
+
+
+def _stage(evaluator: Evaluator, section: Section, outer: Mapping[str, Any], path: str) -> Stage:
+    scope = {**outer, **evaluator.variables(section, outer, path)}
+    return Stage(section.name, _specs(evaluator, section, scope), scope)
+
+
+def _specs(evaluator: Evaluator, section: Section, scope: Mapping[str, Any]) -> list[ModifierSpec]:
+    specs = [_spec(evaluator, entry, section.name, scope) for entry in section.entries]
+    return [spec for spec in specs if spec is not None]
+
+
+def _spec(evaluator: Evaluator, entry: Entry, stage: str, scope: Mapping[str, Any]) -> ModifierSpec | None:
+    spec = ModifierSpec(entry.type, {}, entry.mark, {}, entry.path, stage)
+    if entry.body is not None:
+        fields, spec.marks = evaluator.fields(entry.body, scope, entry.path)
+        if fields is FAILED:
+            return None
+        spec.fields = fields
+    return spec
+
+
+def _metadata(source: SourceText, document: Document, problems: list[Problem]) -> dict[str, Any]:
+    reader = Evaluator(source.text, problems, expressions=False)
+    found: dict[str, Any] = {}
+    for section in document.sections:
+        if section.metadata is None:
+            continue
+        value = reader.value(section.metadata, {}, section.name)
+        if section is document.root and isinstance(value, dict):
+            found.update(value)
+        else:
+            found[section.name] = value
+    return found

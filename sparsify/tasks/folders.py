@@ -1,0 +1,46 @@
+"""Output folders: writable before anything is spent, and which checkpoint a resume starts from."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from sparsify.errors import InputError
+
+
+def writable(folder: str | None, given: bool) -> Path:
+    """Create the output folder and prove that it can be written.
+
+    Raises:
+        InputError: None was given, or it cannot be created or written.
+    """
+    if not given or not folder:
+        raise InputError("--output_dir says where the model goes")
+    path = Path(folder).expanduser()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise InputError(f"--output_dir {folder}: cannot be written: {error.strerror or error}") from error
+    return path
+
+
+def checkpoint_to_resume(asked: str | None, folder: Path) -> str | bool | None:
+    """What ``Trainer.train`` is to resume from: a folder, True for the newest in ``folder``, or None.
+
+    Raises:
+        InputError: There is no such checkpoint; those there are get named.
+    """
+    if asked is None or asked.lower() in ("false", "0", "no"):
+        return None
+    there = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rsplit("-", 1)[1]) if p.name[11:].isdigit() else -1)
+    if asked.lower() in ("true", "1", "yes", "last"):
+        if not there:
+            raise InputError(f"--resume_from_checkpoint {asked}: no checkpoint in {folder}")
+        return True
+    path = Path(asked).expanduser()
+    if not (path / "trainer_state.json").is_file():
+        names = f"; in {folder} there are: {', '.join(p.name for p in there)}" if there else ""
+        raise InputError(f"--resume_from_checkpoint {asked}: not a checkpoint folder (no trainer_state.json){names}")
+    return str(path)

@@ -1,0 +1,228 @@
+"""Models and tokenizers from folders, checkpoints of ours, zoo stubs and the Hub."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import pickle
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from sparsify.errors import InputError
+from sparsify.export.checkpoint import RECIPE_FILE, load_model
+from sparsify.tasks import hub
+from sparsify.tasks.arguments import ModelArguments
+
+logger = logging.getLogger(__name__)
+# what transformers lets through from files that are missing, cut short or not what their name says
+_LOADING = (
+    *(OSError, ValueError, RuntimeError, LookupError, EOFError, ImportError, TypeError, AttributeError),
+    *(SafetensorError, pickle.UnpicklingError),
+)
+
+
+def resolve(name: str, flag: str) -> str:
+    """A model name as transformers takes it: the folder of a stub or a path, or a Hub id.
+
+    Raises:
+        InputError: A path without a folder, or a folder without a model.
+        ZooError: A stub that leads nowhere.
+    """
+    if name.startswith("zoo:"):
+        from sparsify.zoo.registry import resolve_model
+
+        return str(resolve_model(name))
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise InputError(f"{flag} {name}: the folder has no config.json{_models_in(path)}")
+        return str(path)
+    if path.is_file():
+        raise InputError(f"{flag} {name}: is a file; a model is a folder with config.json and weights")
+    if name.startswith((".", "/", "~")) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+        raise InputError(f"{flag} {name}: no such folder")
+    return name
+
+
+def load_config(name: str, args: ModelArguments, flag: str = "--model_name_or_path") -> Any:
+    """Configuration of a resolved model."""
+    from transformers import AutoConfig
+
+    with _told(name, flag):
+        return AutoConfig.from_pretrained(name, **_hub_options(name, args))
+
+
+def load_tokenizer(name: str, args: ModelArguments, flag: str = "--model_name_or_path") -> Any:
+    """A fast tokenizer that takes words.
+
+    Raises:
+        InputError: There is none, or only a slow one.
+    """
+    from transformers import AutoTokenizer
+
+    with _told(name, flag):
+        tokenizer = AutoTokenizer.from_pretrained(name, **_hub_options(name, args))
+        if _needs_prefix_space(tokenizer):
+            tokenizer = AutoTokenizer.from_pretrained(name, add_prefix_space=True, **_hub_options(name, args))
+    if not tokenizer.is_fast:
+        raise InputError(
+            f"{name}: only a slow tokenizer ({type(tokenizer).__name__}); sub-tokens are matched to words by fast ones:"
+            " give --tokenizer_name a tokenizer with a tokenizer.json"
+        )
+    return tokenizer
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A loaded model.
+
+    Attributes:
+        model: The model, in fp32.
+        recipe: The recipe that it was made by, where that built part of it.
+    """
+
+    model: nn.Module
+    recipe: Path | None = None
+
+
+def load_token_classifier(name: str, config: Any, labels: Sequence[str], args: ModelArguments) -> Loaded:
+    """A token classifier in fp32 with these labels; says which parts start from random values.
+
+    Args:
+        name: A resolved model.
+        config: Its configuration; gets the labels.
+        labels: Label of each class.
+        args: Hub options.
+
+    Raises:
+        InputError: Weights are missing or damaged.
+    """
+    same_head = list(config_labels(config)) == list(labels) and _is_token_classifier(config)
+    config.num_labels = len(labels)
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: i for i, label in enumerate(labels)}
+    if same_head and (Path(name) / RECIPE_FILE).is_file():
+        with _quiet():
+            return Loaded(load_model(name, config=config), Path(name) / RECIPE_FILE)
+    return Loaded(_pretrained(name, config, args))
+
+
+def load_as_is(name: str, args: ModelArguments, flag: str) -> nn.Module:
+    """A trained token classifier in fp32 with its own labels (a teacher).
+
+    Raises:
+        InputError: It cannot be loaded, or is no trained token classifier.
+    """
+    config = load_config(name, args, flag)
+    if not _is_token_classifier(config):
+        kinds = ", ".join(config.architectures or ()) or "no architecture"
+        raise InputError(f"{flag} {name}: not a trained token classifier (its config says {kinds})")
+    return load_token_classifier(name, config, config_labels(config), args).model
+
+
+def config_labels(config: Any) -> list[str]:
+    """Labels of a model's configuration, in the order of their ids."""
+    return [config.id2label[i] for i in sorted(config.id2label)]
+
+
+def _is_token_classifier(config: Any) -> bool:
+    return any("TokenClassification" in name for name in config.architectures or ())
+
+
+def _pretrained(name: str, config: Any, args: ModelArguments) -> nn.Module:
+    from transformers import AutoModelForTokenClassification
+
+    with _told(name, "--model_name_or_path"), _quiet():
+        model, info = AutoModelForTokenClassification.from_pretrained(
+            name,
+            config=config,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **_hub_options(name, args),
+        )
+    _say_new(name, model, info)
+    return model  # type: ignore[no-any-return]
+
+
+def _say_new(name: str, model: nn.Module, info: dict[str, Any]) -> None:
+    fresh = {*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])}
+    prefix = f"{getattr(model, 'base_model_prefix', '')}."
+    head = sorted(key for key in fresh if not key.startswith(prefix))
+    body = sorted(fresh - set(head))
+    if head:
+        logger.info("the classifier head is newly initialised: %s", ", ".join(head))
+    if body:
+        logger.warning(
+            "%s: %d tensors of the encoder are not in the weights and start from random values (%s, ...)",
+            *(name, len(body), body[0]),
+        )
+    quantizers = [key for key in info["unexpected_keys"] if key.endswith((".scale", ".zero_point"))]
+    if quantizers:
+        logger.warning("%s: its quantizers are left out, since it is not a token classifier with the data's labels", name)
+
+
+def _hub_options(name: str, args: ModelArguments) -> dict[str, Any]:
+    local = Path(name).is_dir()
+    return {
+        "cache_dir": args.cache_dir,
+        "revision": args.model_revision,
+        "token": args.token,
+        "trust_remote_code": args.trust_remote_code,
+        "local_files_only": local or not hub.reachable(),
+    }
+
+
+@contextlib.contextmanager
+def _told(name: str, flag: str) -> Iterator[None]:
+    """Turn the many ways in which loading fails into one message."""
+    try:
+        yield
+    except _LOADING as error:
+        raise InputError(_reason(name, flag, error)) from error
+
+
+def _reason(name: str, flag: str, error: Exception) -> str:
+    text = str(error).strip()
+    first = text.splitlines()[0] if text else type(error).__name__
+    if Path(name).is_dir():
+        return f"{flag} {name}: cannot be loaded ({type(error).__name__}: {first})"
+    if not hub.reachable():
+        return (
+            f"{flag} {name}: there is no such folder, could not reach {hub.endpoint()} for a model of that name, and it"
+            " is not in the local cache"
+        )
+    return f"{flag} {name}: neither a folder nor a model on the Hub that can be loaded ({first})"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    from transformers.utils import logging as hf
+
+    level, bars = hf.get_verbosity(), hf.is_progress_bar_enabled()
+    hf.set_verbosity_error()  # its table of missing and unexpected keys: ours is one line
+    hf.disable_progress_bar()
+    try:
+        yield
+    finally:
+        hf.set_verbosity(level)
+        if bars:
+            hf.enable_progress_bar()
+
+
+def _needs_prefix_space(tokenizer: Any) -> bool:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    text = backend.to_str() if backend is not None else ""
+    return '"type":"ByteLevel","add_prefix_space":false' in text.split('"post_processor"')[0]
+
+
+def _models_in(folder: Path) -> str:
+    near = sorted(p.parent.name for p in folder.glob("*/config.json"))[:5]
+    return f"; folders in it that have one: {', '.join(near)}" if near else ""

@@ -1,0 +1,67 @@
+"""Parsing flags into dataclasses: ours and Hugging Face's TrainingArguments in one parser."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from transformers import HfArgumentParser, TrainingArguments
+
+from sparsify.errors import InputError
+from sparsify.tasks.arguments import OWN, Arguments
+
+
+class Parser(HfArgumentParser):
+    """An argument parser that raises instead of exiting, and never abbreviates."""
+
+    def __init__(self, program: str) -> None:
+        super().__init__([*OWN, TrainingArguments], prog=program, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse would print below a page of usage."""
+        raise InputError(message.replace("argument ", "", 1))
+
+    def arguments(self, argv: Sequence[str], explicit: frozenset[str]) -> Arguments:
+        """Parse ``argv``.
+
+        Raises:
+            InputError: An unknown flag (the nearest one is named), or a value that does not fit.
+        """
+        try:
+            *parsed, rest = self.parse_args_into_dataclasses(
+                list(argv), return_remaining_strings=True, look_for_args_file=False
+            )
+        except (ValueError, TypeError, ImportError, NotImplementedError) as error:
+            raise InputError(str(error).strip().splitlines()[0]) from error
+        if rest:
+            raise InputError(self._unknown(rest))
+        model, data, recipe, training = parsed
+        data.task_name = _tagged(data.task_name)
+        return Arguments(model, data, recipe, training, explicit)
+
+    def _unknown(self, rest: Sequence[str]) -> str:
+        flags = [token for token in rest if token.startswith("--")]
+        if not flags:
+            return f"unexpected argument {rest[0]!r}"
+        known = [option for option in self._option_string_actions if option.startswith("--")]
+        near = difflib.get_close_matches(flags[0].split("=")[0].replace("-", "_").replace("__", "--", 1), known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else "; --help-all lists those there are"
+        return f"unknown flag {flags[0]}{hint}"
+
+
+def _tagged(task: str) -> str:
+    """What is tagged, where ``--task`` names the kind of model."""
+    normal = task.lower().replace("-", "_").replace(" ", "_")
+    return "ner" if normal == "token_classification" else normal
+
+
+def parse(argv: Sequence[str], explicit: frozenset[str], program: str = "sparsify-train") -> Arguments:
+    """Parse a translated command line."""
+    return Parser(program).arguments(argv, explicit)
+
+
+def full_help(program: str) -> str:
+    """Help of every flag, Hugging Face's too."""
+    parser: Any = Parser(program)
+    return str(parser.format_help())

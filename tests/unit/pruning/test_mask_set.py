@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from sparsify.errors import SparsifyError, StateError
+from sparsify.pruning.mask_set import MaskSet
+
+
+def make(dtype: torch.dtype = torch.float32) -> tuple[dict[str, nn.Parameter], MaskSet]:
+    torch.manual_seed(0)
+    parameters = {"a.weight": nn.Parameter(torch.randn(5, 7, dtype=dtype)), "b": nn.Parameter(torch.randn(3, dtype=dtype))}
+    return parameters, MaskSet(parameters)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
+def test_apply_zeroes_in_place_keeps_the_rest_and_the_dtype(dtype: torch.dtype) -> None:
+    parameters, held = make(dtype)
+    before = parameters["a.weight"].detach().clone()
+    mask = torch.rand(5, 7) > 0.5
+    held.replace({"a.weight": mask})
+    held.apply()
+    after = parameters["a.weight"]
+    assert after.dtype is dtype
+    assert torch.equal(after[mask], before[mask])
+    assert (after[~mask] == 0).all()
+    assert not torch.signbit(after[~mask]).any()
+    assert after.requires_grad
+    assert after.is_leaf
+
+
+def test_a_mask_that_keeps_everything_is_not_stored() -> None:
+    _, held = make()
+    held.replace({"a.weight": torch.ones(5, 7, dtype=torch.bool), "b": torch.tensor([True, False, True])})
+    assert set(held.masks) == {"b"}
+    assert held.sparsity() == {"a.weight": 0.0, "b": pytest.approx(1 / 3)}
+    assert held.total_sparsity() == pytest.approx(1 / 38)
+
+
+def test_replace_drops_earlier_masks() -> None:
+    parameters, held = make()
+    held.replace({"b": torch.zeros(3, dtype=torch.bool)})
+    held.replace({})
+    held.apply()
+    assert (parameters["b"] != 0).all()
+    assert held.total_sparsity() == 0.0
+
+
+def test_masks_cost_one_byte_a_weight() -> None:
+    parameters, held = make()
+    mask = torch.zeros(5, 7, dtype=torch.bool)
+    held.replace({"a.weight": mask})
+    assert [f.data_ptr() for f in held._factors] == [mask.data_ptr()]
+    assert held._weights[0] is parameters["a.weight"]
+
+
+def test_masked_comes_first() -> None:
+    _, held = make()
+    held.replace({"b": torch.tensor([True, False, True])})
+    scores = held.pruned_first({"a.weight": torch.zeros(5, 7), "b": torch.tensor([0.0, 0.0, 2.0])})
+    assert scores["b"].tolist() == [0.0, -1.0, 2.0]
+    assert (scores["a.weight"] == 0).all()
+
+
+def test_not_finite_weights_are_an_error_with_their_names() -> None:
+    parameters, held = make()
+    held.check_finite()
+    with torch.no_grad():
+        parameters["b"][1] = float("inf")
+    held.replace({"b": torch.tensor([True, False, True])})
+    held.apply()  # inf * 0 is NaN: that must not pass unseen
+    with pytest.raises(SparsifyError, match=r"not finite: b\. Training has diverged"):
+        held.check_finite()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.booleans(), min_size=35, max_size=35))
+def test_state_round_trip(bits: list[bool]) -> None:
+    _, held = make()
+    held.replace({"a.weight": torch.tensor(bits).view(5, 7)})
+    state = held.state_dict()
+    assert all(t.dtype is torch.uint8 and t.numel() == 5 for t in state.values())
+    _, again = make()
+    again.load_state_dict(state)
+    assert set(again.masks) == set(held.masks)
+    assert all(torch.equal(again.masks[n], held.masks[n]) for n in held.masks)
+    assert again.sparsity() == held.sparsity()
+
+
+def test_state_of_other_parameters_is_refused() -> None:
+    _, held = make()
+    with pytest.raises(StateError, match=r"not pruned now: c\.weight; pruned now are: a\.weight, b"):
+        held.load_state_dict({"c.weight": torch.zeros(1, dtype=torch.uint8)})
+    with pytest.raises(StateError, match=r"a\.weight has 1 bytes: not for shape \[5, 7\]"):
+        held.load_state_dict({"a.weight": torch.zeros(1, dtype=torch.uint8)})

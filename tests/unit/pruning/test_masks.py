@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from sparsify.errors import InputError
+from sparsify.pruning import compute_masks
+
+PATTERNS: list[str | list[int]] = ["unstructured", "block4", [4, 1], [2, 2], "2:4", "1:4", [1, -1]]
+
+
+def scores(seed: int, levels: int = 0, shapes: tuple[tuple[int, int], ...] = ((8, 16), (4, 8), (12, 4))) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    made = {f"w{i}": torch.rand(shape, generator=generator) for i, shape in enumerate(shapes)}
+    return {n: (s * levels).round() for n, s in made.items()} if levels else made
+
+
+def zeros(mask: Tensor) -> int:
+    return int((~mask).sum())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 1000), st.floats(0.0, 1.0), st.sampled_from([0, 1, 3]))
+def test_unstructured_layer_counts_are_exact_and_the_lowest_go(seed: int, sparsity: float, levels: int) -> None:
+    given_scores = scores(seed, levels)
+    for name, mask in compute_masks(given_scores, sparsity).items():
+        score = given_scores[name]
+        assert mask.dtype is torch.bool
+        assert zeros(mask) == round(score.numel() * sparsity)
+        if 0 < zeros(mask) < score.numel():
+            assert score[~mask].max() <= score[mask].min()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 1000), st.floats(0.0, 1.0), st.sampled_from([0, 1, 3]))
+def test_unstructured_global_counts_are_exact_over_all(seed: int, sparsity: float, levels: int) -> None:
+    given_scores = scores(seed, levels)
+    masks = compute_masks(given_scores, sparsity, scope="global")
+    total = sum(s.numel() for s in given_scores.values())
+    assert sum(map(zeros, masks.values())) == round(total * sparsity)
+    gone = torch.cat([given_scores[n][~m] for n, m in masks.items()])
+    kept = torch.cat([given_scores[n][m] for n, m in masks.items()])
+    if len(gone) and len(kept):
+        assert gone.max() <= kept.min()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 1000), st.floats(0.0, 1.0), st.sampled_from(PATTERNS), st.sampled_from(["layer", "global"]))
+def test_more_sparsity_only_adds_zeros(seed: int, share: float, pattern: str | list[int], scope: str) -> None:
+    most = {"2:4": 0.5, "1:4": 0.75}.get(str(pattern), 1.0)
+    given_scores = scores(seed, levels=seed % 4)
+    less = compute_masks(given_scores, share * most / 2, pattern, scope)  # type: ignore[arg-type]
+    more = compute_masks(given_scores, share * most, pattern, scope)  # type: ignore[arg-type]
+    for name in given_scores:
+        assert not (more[name] & ~less[name]).any()
+
+
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_ties_go_by_index(scope: str) -> None:
+    given_scores = {"a": torch.zeros(2, 4), "b": torch.zeros(2, 4)}
+    masks = compute_masks(given_scores, 0.25, scope=scope)  # type: ignore[arg-type]
+    expected_a = [False] * (2 if scope == "layer" else 4)
+    assert masks["a"].flatten().tolist() == expected_a + [True] * (8 - len(expected_a))
+    assert zeros(masks["b"]) == (2 if scope == "layer" else 0)
+
+
+def test_ties_within_a_group_go_by_index() -> None:
+    assert compute_masks({"w": torch.ones(1, 4)}, 0.5, "2:4")["w"].tolist() == [[False, False, True, True]]
+
+
+@pytest.mark.parametrize("pattern", ["block4", [4, 1], [2, 2], [4, 4]])
+def test_blocks_are_whole_and_counted_exactly(pattern: str | list[int]) -> None:
+    given_scores = scores(3, shapes=((8, 16), (16, 8)))
+    rows, columns = (1, 4) if pattern == "block4" else pattern  # type: ignore[misc]
+    for name, mask in compute_masks(given_scores, 0.6, pattern).items():
+        height, width = mask.shape
+        blocks = mask.view(height // rows, rows, width // columns, columns).transpose(1, 2).flatten(2)  # type: ignore[operator]
+        assert torch.equal(blocks.all(-1), blocks.any(-1)), name
+        assert int((~blocks.all(-1)).sum()) == round(blocks.shape[0] * blocks.shape[1] * 0.6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 1000), st.floats(0.0, 0.5), st.sampled_from(["layer", "global"]))
+def test_gradual_n_of_m_cuts_whole_groups(seed: int, sparsity: float, scope: str) -> None:
+    given_scores = scores(seed)
+    masks = compute_masks(given_scores, sparsity, "2:4", scope)  # type: ignore[arg-type]
+    per_group = torch.cat([m.reshape(-1, 4).sum(1) for m in masks.values()])
+    assert set(per_group.tolist()) <= {2, 4}
+    if sparsity >= 0.49:
+        assert (per_group == 2).all()
+    elif scope == "global":
+        assert int((per_group == 2).sum()) == round(len(per_group) * sparsity / 0.5)
+
+
+def test_n_of_m_refuses_more_than_its_ratio() -> None:
+    with pytest.raises(InputError, match=r"w0: sparsity 0.8 must lie between 0 and 0.5"):
+        compute_masks(scores(0), 0.8, "2:4")
+
+
+def test_reductions_choose_different_blocks() -> None:
+    score = torch.tensor([[0.0, 0.0, 0.0, 3.0, 1.0, 1.0, 1.0, 1.0]])
+    by = {r: compute_masks({"w": score}, 0.5, "block4", block_reduce=r)["w"][0, ::4].tolist() for r in ("mean", "sum", "max")}
+    assert by == {"mean": [False, True], "sum": [False, True], "max": [True, False]}
+
+
+def test_each_layer_its_own_sparsity() -> None:
+    given_scores = scores(1)
+    masks = compute_masks(given_scores, {"w0": 0.5, "w1": 0.25, "w2": 0.0})
+    assert [zeros(m) for m in masks.values()] == [64, 8, 0]
+    together = compute_masks(given_scores, {"w0": 0.5, "w1": 0.25, "w2": 0.0}, scope="global")
+    assert sum(map(zeros, together.values())) == 72
+    with pytest.raises(InputError, match="no sparsity is given for w2"):
+        compute_masks(given_scores, {"w0": 0.5, "w1": 0.25})
+
+
+def test_layer_bounds_hold_and_the_total_stays() -> None:
+    given_scores = {"low": torch.rand(8, 8) * 0.1, "high": torch.rand(8, 8) + 1.0}
+    free = compute_masks(given_scores, 0.5, scope="global")
+    assert [zeros(m) for m in free.values()] == [64, 0]
+    bounded = compute_masks(given_scores, 0.5, scope="global", min_layer_sparsity=0.2, max_layer_sparsity=0.75)
+    assert [zeros(m) for m in bounded.values()] == [48, 16]
+    floor = compute_masks(given_scores, 0.5, scope="global", min_layer_sparsity=0.5)
+    assert [zeros(m) for m in floor.values()] == [32, 32]
+    clamped = compute_masks(given_scores, 0.9, min_layer_sparsity=0.1, max_layer_sparsity=0.5)
+    assert [zeros(m) for m in clamped.values()] == [32, 32]
+    with pytest.raises(InputError, match="layer bounds"):
+        compute_masks(given_scores, 0.9, scope="global", max_layer_sparsity=0.5)
+
+
+def test_global_rows_of_different_length_come_nearest_to_the_total() -> None:
+    given_scores = {"wide": torch.rand(10, 30) + 1.0, "narrow": torch.rand(10, 3)}
+    masks = compute_masks(given_scores, 0.5, [1, -1], "global")
+    assert zeros(masks["narrow"]) == 30
+    assert abs(sum(map(zeros, masks.values())) - 165) <= 15
+
+
+def test_not_finite_scores_are_refused() -> None:
+    with pytest.raises(InputError, match="w: 2 of 4 scores are not finite"):
+        compute_masks({"w": torch.tensor([[1.0, float("nan"), float("inf"), 0.0]])}, 0.5)
+
+
+def test_misfit_names_the_parameter() -> None:
+    with pytest.raises(InputError, match=r"odd: .*blocks do not divide 4 x 6"):
+        compute_masks({"odd": torch.rand(4, 6)}, 0.5, "block4")
+
+
+def test_bad_arguments() -> None:
+    with pytest.raises(ValueError, match="scope"):
+        compute_masks(scores(0), 0.5, scope="all")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="block_reduce"):
+        compute_masks(scores(0), 0.5, block_reduce="median")
+    with pytest.raises(ValueError, match="layer sparsity"):
+        compute_masks(scores(0), 0.5, min_layer_sparsity=0.8, max_layer_sparsity=0.2)
+    with pytest.raises(InputError, match="between 0 and 1"):
+        compute_masks(scores(0), 1.5)
+
+
+def test_no_scores_no_masks() -> None:
+    assert compute_masks({}, 0.5) == compute_masks({}, 0.5, scope="global") == {}

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparsify.pruning.schedules import SCHEDULES, interpolate
+
+shapes = st.sampled_from(sorted(SCHEDULES))
+fractions = st.floats(0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "epoch", "expected"),
+    [
+        ("linear", 2.0, 0.05 + 0.85 * 0.2),
+        ("cubic", 2.0, 0.4648),
+        ("cubic", 5.0, 0.8932),
+        ("inverse_cubic", 2.0, 0.05 + 0.85 * (1 - 0.8 ** (1 / 3))),
+    ],
+)
+def test_known_values(shape: str, epoch: float, expected: float) -> None:
+    assert interpolate(epoch, 1.0, 6.0, 0.05, 0.9, shape) == pytest.approx(expected, abs=1e-12)
+
+
+@given(shapes, fractions, fractions, st.floats(-1.0, 12.0))
+def test_stays_between_its_ends(shape: str, initial: float, final: float, epoch: float) -> None:
+    value = interpolate(epoch, 1.0, 6.0, initial, final, shape)
+    assert min(initial, final) - 1e-12 <= value <= max(initial, final) + 1e-12
+
+
+@given(shapes, st.floats(0.0, 10.0), st.floats(0.0, 10.0))
+def test_never_falls_when_it_should_rise(shape: str, one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    assert interpolate(low, 1.0, 6.0, 0.05, 0.9, shape) <= interpolate(high, 1.0, 6.0, 0.05, 0.9, shape) + 1e-12
+
+
+@given(shapes, fractions, fractions)
+def test_final_is_exact_at_and_after_the_end(shape: str, initial: float, final: float) -> None:
+    for epoch in (6.0, math.nextafter(6.0, 7.0), 1e9, math.inf):
+        assert interpolate(epoch, 1.0, 6.0, initial, final, shape) == final
+
+
+@pytest.mark.parametrize("shape", sorted(SCHEDULES))
+def test_equal_start_and_end_is_a_jump(shape: str) -> None:
+    assert interpolate(2.0, 2.0, 2.0, 0.1, 0.8, shape) == 0.8
+    assert interpolate(1.9, 2.0, 2.0, 0.1, 0.8, shape) == 0.1
+
+
+def test_bad_arguments() -> None:
+    with pytest.raises(ValueError, match="linear, cubic, inverse_cubic"):
+        interpolate(1.0, 0.0, 2.0, 0.0, 0.9, "cubik")
+    with pytest.raises(ValueError, match="start <= end"):
+        interpolate(1.0, 3.0, 2.0, 0.0, 0.9)
+    with pytest.raises(ValueError, match="epoch"):
+        interpolate(math.nan, 0.0, 2.0, 0.0, 0.9)
