@@ -34,6 +34,10 @@ class Phase:
         """Started and not ended."""
         return self.started and not self.ended
 
+    def covers(self, step: int) -> bool:
+        """Whether it is active during ``step``, also before that step's events have fired."""
+        return self.start <= step and (self.end is None or step < self.end)
+
 
 def fingerprint(modifier: Modifier) -> str:
     """Hash of a modifier's class and resolved fields: state of one recipe must not be loaded into another."""
@@ -121,7 +125,10 @@ class TrainingRun:
             phase.modifier.on_detach(self)
 
     def begin_step(self) -> None:
-        """Fire what is due at the coming optimizer step; called again for the same step it does nothing."""
+        """Fire what is due at the coming optimizer step; called again for the same step it does nothing.
+
+        Weights may change, so it must not be called between a forward and its backward.
+        """
         step = self.clock.step
         if self._begun == step or self.finished:
             return
@@ -209,9 +216,8 @@ class TrainingRun:
             inputs: The batch, labels included.
             outputs: What the model returned for it.
         """
-        self.begin_step()
         for phase in self._losses:
-            if phase.active:
+            if phase.covers(self.clock.step):
                 loss = phase.modifier.on_loss(self, loss, inputs, outputs)
         return loss
 

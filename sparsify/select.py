@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from typing import TypeVar
 
 from torch import nn
@@ -150,9 +150,23 @@ def _class_names(module: nn.Module) -> set[str]:
     return {cls.__name__ for cls in type(module).__mro__} - {"Module", "object"}
 
 
+def _near_pattern(pattern: str, names: Sequence[str]) -> list[str]:
+    """Names whose parts are most like the words of the pattern, best first."""
+    words = re.findall(r"[A-Za-z_]\w*", pattern)
+
+    def likeness(name: str) -> float:
+        parts = name.split(".")
+        return sum(max(SequenceMatcher(None, word, part).ratio() for part in parts) for word in words)
+
+    ranked = sorted(((likeness(name), name) for name in dict.fromkeys(names)), key=lambda pair: -pair[0])
+    return [name for score, name in ranked[:4] if score > 0.6 * len(words)]
+
+
 def _no_match(kind: str, selector: str, names: Sequence[str], others: Sequence[str]) -> Problem:
     known = list(dict.fromkeys([*names, *others]))
-    probe = re.sub(r"^re:|[\\^$*+?()\[\]{}|]|\.(?=[*+?])", "", selector)
-    near = get_close_matches(probe, known, n=4, cutoff=0.4) or [name for name in known if probe and probe in name][:4]
+    if selector.startswith("re:"):
+        near = _near_pattern(selector[3:], names)
+    else:
+        near = get_close_matches(selector, known, n=4, cutoff=0.5) or [name for name in known if selector in name][:4]
     shown = f"near names: {', '.join(near)}" if near else f"it has, among others: {', '.join(known[:4])}"
     return Problem(f"no {kind} of the model matches {selector!r}", hint=shown)

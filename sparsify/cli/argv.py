@@ -63,7 +63,7 @@ def flag_name(token: str) -> str | None:
 def translate(argv: Sequence[str]) -> Translated:
     """Rewrite flags that transformers 5 dropped or renamed.
 
-    Flag names may be written with ``-`` or ``_``, values after a space or ``=``. Flags this does not know are passed on.
+    Flag names may be written with ``-`` or ``_``, values after a space or ``=``. Flags it does not know are passed on.
 
     Raises:
         InputError: A dropped flag's value has no meaning today.

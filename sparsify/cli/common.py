@@ -104,7 +104,16 @@ class _Printer(logging.Handler):
             say(prefix + record.getMessage())
 
 
-_EVERYDAY = {errno.ENOSPC, errno.EACCES, errno.EPERM, errno.ENOENT, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EDQUOT}
+_EVERYDAY = {
+    errno.ENOSPC,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOENT,
+    errno.EROFS,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.EDQUOT,
+}
 
 
 def _said(message: str, code: int = 2) -> int:

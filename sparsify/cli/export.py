@@ -10,7 +10,7 @@ from sparsify.cli import common
 from sparsify.errors import InputError
 
 if TYPE_CHECKING:
-    from sparsify.export.deployment import Evaluate, ExportReport, Shapes
+    from sparsify.export.deployment import Evaluate, ExportReport, ExternalData, Shapes
 
 _EXAMPLE = """\
 example:
@@ -19,7 +19,7 @@ example:
 It writes runs/ner/deployment/: model.onnx, config.json, the tokenizer, report.json and report.md.
 Exit codes: 0 the file equals the model, 1 it does not (an earlier export is kept), 2 bad input.
 """
-_BOOLS: dict[str, str | bool] = {"auto": "auto", "always": True, "never": False}
+_BOOLS: dict[str, ExternalData] = {"auto": "auto", "always": True, "never": False}
 
 
 def parser() -> argparse.ArgumentParser:

@@ -44,13 +44,18 @@ def _train(argv: list[str]) -> int:
     for note in translated.notes:
         logger.info(note)
     os.environ.update(translated.environment)
+    from transformers.utils import logging as hf_logging
+
     from sparsify.tasks.parsing import parse
     from sparsify.tasks.runner import run
 
+    hf_logging.disable_progress_bar()  # of loading and saving weights; training's own stays
     args = parse(translated.argv, translated.flags)
     result = run(args)
     if result.interrupted:
-        raise KeyboardInterrupt(f"to go on: the same command with --resume_from_checkpoint true (in {result.output_dir})")
+        raise KeyboardInterrupt(
+            f"to go on: the same command with --resume_from_checkpoint true (in {result.output_dir})"
+        )
     if args.training.process_index == 0:
         from sparsify.cli.summary import show
 

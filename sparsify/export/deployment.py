@@ -15,9 +15,10 @@ from torch import nn
 from sparsify.analysis.report import ModelReport, model_report
 from sparsify.errors import CheckFailed, InputError
 from sparsify.export.folder import replaced_folder
+from sparsify.export.graph import strip_traces
 from sparsify.export.markdown import render
 from sparsify.export.parity import torch_outputs
-from sparsify.export.samples import Batch, Sample
+from sparsify.export.samples import Sample
 from sparsify.export.session import cpu_features, open_session
 from sparsify.export.source import Source, open_source, read_config
 from sparsify.export.verify import Verification, verify_source
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 MODEL_FILE = "model.onnx"
 REPORT_FILE = "report.json"
 Shapes = Literal["dynamic"] | tuple[int, int]
+ExternalData = bool | Literal["auto"]
 Logits = Callable[[dict[str, Any]], Any]
 """From graph inputs (int64 arrays [batch, length]) to the first output."""
 Evaluate = Callable[[Source, Logits], dict[str, float]]
@@ -96,7 +98,7 @@ class ExportReport:
 class _Options:
     shapes: Shapes
     opset: int | None
-    external_data: str | bool
+    external_data: ExternalData
     tolerance: float | None
     verify: bool
 
@@ -114,7 +116,7 @@ def export_onnx(
     tolerance: float | None = None,
     tokenizer: Any = None,
     recipe: str | None = None,
-    external_data: str | bool = "auto",
+    external_data: ExternalData = "auto",
     verify: bool = True,
     evaluate: Evaluate | None = None,
 ) -> ExportReport:
@@ -157,7 +159,7 @@ def export_onnx(
         source = open_source(model, task=task, strict=strict, tokenizer=tokenizer, recipe=recipe)
         _check_shape(source, shapes)
         batches, data = source.batches(samples, None if shapes == "dynamic" else shapes, max_samples)
-        _write_files(source, work, batches[0], options)
+        _write_files(source, work, options)
         checked = verify_source(source, work / MODEL_FILE, batches, data=data, tolerance=tolerance) if verify else None
         report = _report(source, Path(output_dir), work, options, checked)
         _gate(report, strict)
@@ -188,7 +190,7 @@ def _check_shape(source: Source, shapes: Shapes) -> None:
         )
 
 
-def _write_files(source: Source, work: Path, batch: Batch, options: _Options) -> None:
+def _write_files(source: Source, work: Path, options: _Options) -> None:
     import torch
 
     from sparsify.export.onnx import export_graph
@@ -200,17 +202,21 @@ def _write_files(source: Source, work: Path, batch: Batch, options: _Options) ->
         source.tokenizer.save_pretrained(str(work))
     if source.recipe is not None:
         (work / "recipe.yaml").write_text(source.recipe, encoding="utf-8")
+    # torch.export would take a batch or a length of 1 for a constant, hence 2 sequences of 16.
+    shape = (2, min(16, source.max_length)) if options.shapes == "dynamic" else options.shapes
+    example = source.batches(None, shape)[0][0].inputs
     export_graph(
         source.model,
         work / MODEL_FILE,
         input_names=source.inputs,
-        sample={name: torch.from_numpy(value) for name, value in batch.inputs.items()},
+        sample={name: torch.from_numpy(value) for name, value in example.items()},
         output_names=list(source.task.outputs),
         dynamic=options.shapes == "dynamic",
         opset=options.opset,
         external_data=options.external_data,
         metadata=_metadata(source),
     )
+    strip_traces(work / MODEL_FILE)
 
 
 def _metadata(source: Source) -> dict[str, str]:

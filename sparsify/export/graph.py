@@ -24,7 +24,6 @@ _INT8_MATMULS = {
     "QLinearConv",
     "ConvInteger",
 }
-_QUANTIZERS = ("weight_fq", "input_fq")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +51,55 @@ def load_graph(path: str | Path) -> Any:
     return onnx.load(str(path))
 
 
-def layer_scopes(node: Any, layers: Collection[str]) -> list[str]:
-    """The modules, outermost first, in whose forward a node was traced, under the names that the model knows.
+def strip_traces(path: str | Path) -> None:
+    """Take the exporter's notes out of a file, all but the modules that its nodes were traced in.
 
-    The exporter may have wrapped the model, so leading parts of a scope that the model does not know are dropped.
+    The notes hold a Python stack for every node, with paths of this machine, and can outweigh an int8 model.
     """
+    import onnx
+
+    graph = onnx.load(str(path), load_external_data=False)
+    for node in graph.graph.node:
+        kept = [entry for entry in node.metadata_props if entry.key == _SCOPES]
+        if len(kept) < len(node.metadata_props):
+            del node.metadata_props[:]
+            node.metadata_props.extend(kept)
+    for value in [*graph.graph.value_info, *graph.graph.input, *graph.graph.output, *graph.graph.initializer]:
+        del value.metadata_props[:]
+    onnx.save(graph, str(path))
+
+
+class Scopes:
+    """Which modules each node of a graph was traced in, under the names that the model knows.
+
+    Args:
+        graph: An ONNX model as :func:`load_graph` gives it.
+        layers: Names of the model's modules.
+    """
+
+    def __init__(self, graph: Any, layers: Collection[str]) -> None:
+        self._layers = layers
+        self._by_output = {node.output[0]: _scopes(node) for node in graph.graph.node}
+        seen = {scope for scopes in self._by_output.values() for scope in scopes}
+        # The exporter wraps the model, which puts parts of its own in front of every name.
+        self._wrappers = max(range(3), key=lambda n: (sum(_without(s, n) in layers for s in seen), -n))
+
+    def of(self, output: str) -> list[str]:
+        """The modules, outermost first, in whose forward the node with this first output was traced."""
+        names = (_without(scope, self._wrappers) for scope in self._by_output.get(output, ()))
+        return [name for name in names if name in self._layers]
+
+
+def _scopes(node: Any) -> list[str]:
     text = next((p.value for p in node.metadata_props if p.key == _SCOPES), "[]")
     try:
-        scopes = ast.literal_eval(text)
+        return [str(scope) for scope in ast.literal_eval(text)]
     except (ValueError, SyntaxError):
         return []
-    found = (_known(scope, layers) for scope in scopes)
-    return [name for name in found if name is not None]
 
 
-def _known(scope: str, layers: Collection[str]) -> str | None:
-    for _ in range(3):
-        if scope in layers:
-            return scope
-        _, dot, scope = scope.partition(".")
-        if not dot:
-            return None
-    return None
+def _without(scope: str, parts: int) -> str:
+    return ".".join(scope.split(".")[parts:])
 
 
 def layer_tensors(graph: Any, layers: Collection[str]) -> dict[str, list[NDArray[Any]]]:
@@ -88,8 +114,9 @@ def layer_tensors(graph: Any, layers: Collection[str]) -> dict[str, list[NDArray
     stored = {t.name: t for t in graph.graph.initializer if len(t.dims) >= 2}
     found: dict[str, list[NDArray[Any]]] = {}
     arrays: dict[str, NDArray[Any]] = {}
+    homes = Scopes(graph, layers)
     for node in graph.graph.node:
-        scopes = layer_scopes(node, layers)
+        scopes = homes.of(node.output[0])
         for name in node.input:
             if scopes and name in stored:
                 array = arrays.setdefault(name, numpy_helper.to_array(stored[name]))
@@ -101,8 +128,9 @@ def layer_tensors(graph: Any, layers: Collection[str]) -> dict[str, list[NDArray
 def last_outputs(graph: Any, layers: Collection[str]) -> dict[str, str]:
     """The tensor that leaves each layer: output of the last node traced in it, layers in the order they finish."""
     last: dict[str, str] = {}
+    homes = Scopes(graph, layers)
     for node in graph.graph.node:
-        for layer in layer_scopes(node, layers):
+        for layer in homes.of(node.output[0]):
             last.pop(layer, None)
             last[layer] = node.output[0]
     return last
@@ -122,14 +150,16 @@ def operators(path: str | Path, layers: Collection[str] = ()) -> Operators:
         open_session(path, optimized=optimized)
         graph = onnx.load(str(optimized), load_external_data=False)
     original = onnx.load(str(path), load_external_data=False)
-    homes = {output: node for node in original.graph.node for output in (node.name, *node.output)}
+    homes, outputs = Scopes(original, layers), _first_outputs(original)
     constants = _constants(graph)
     shapes = {t.name: tuple(t.dims) for t in graph.graph.initializer}
     left: list[FloatOp] = []
     for node in graph.graph.node:
         weight = next((name for name in node.input[:2] if name in constants), None)
         if node.op_type in _MATMULS and weight is not None:
-            left.append(FloatOp(node.op_type, node.name, _home(node, homes, layers), shapes.get(constants[weight], ())))
+            left.append(
+                FloatOp(node.op_type, node.name, _home(node, homes, outputs), shapes.get(constants[weight], ()))
+            )
     return Operators(left, sum(node.op_type in _INT8_MATMULS for node in graph.graph.node))
 
 
@@ -145,13 +175,17 @@ def _constants(graph: Any) -> dict[str, str]:
     return known
 
 
-def _home(node: Any, homes: dict[str, Any], layers: Collection[str]) -> str | None:
+def _first_outputs(graph: Any) -> dict[str, str]:
+    """The first output of each node, by the node's name and by each of its outputs."""
+    return {key: node.output[0] for node in graph.graph.node for key in (node.name, *node.output)}
+
+
+def _home(node: Any, homes: Scopes, outputs: dict[str, str]) -> str | None:
     """The layer of an optimized node: fusion keeps the name or an output of one of the nodes it replaced."""
-    for key in (node.name, *node.output, *(part for part in node.name.split("/") if part)):
-        scopes = layer_scopes(homes[key], layers) if key in homes else []
+    for key in (node.name, *node.output, *node.name.split("/")):
+        scopes = homes.of(outputs[key]) if key in outputs else []
         if scopes:
-            inner = scopes[-1]
-            return inner.rpartition(".")[0] if inner.rpartition(".")[2] in _QUANTIZERS else inner
+            return scopes[-1]
     return None
 
 

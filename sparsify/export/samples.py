@@ -124,7 +124,9 @@ def encode(
 ) -> list[Batch]:
     """Tokenize samples into padded batches of several sizes (or all of one fixed ``shape``)."""
     batches: list[Batch] = []
-    rows, sizes = iter([s for s in samples if s]), cycle((shape[0],) if shape else _BATCHES)
+    texts, sizes = [s for s in samples if s], cycle((shape[0],) if shape else _BATCHES)
+    # A few texts are taken several times, so that each size occurs and batches have padding inside.
+    rows = islice(cycle(texts), max(len(texts), 0 if shape else sum(_BATCHES)))
     while chunk := list(islice(rows, next(sizes))):
         if shape:
             chunk += chunk[-1:] * (shape[0] - len(chunk))

@@ -85,22 +85,33 @@ class Source:
         return None if self.recipe is None else hashlib.sha256(self.recipe.encode()).hexdigest()
 
     def batches(
-        self, samples: str | Path | Sequence[Sample] | None, shape: tuple[int, int] | None, limit: int = MAX_SAMPLES
+        self,
+        samples: str | Path | Sequence[Sample] | None,
+        shape: tuple[int, int] | None,
+        limit: int = MAX_SAMPLES,
+        inputs: Sequence[str] | None = None,
     ) -> tuple[list[Batch], str]:
         """Inputs to compare on, and where they came from (``samples`` or ``generated``).
+
+        Args:
+            samples: Texts, lists of words, or a data file; None generates token ids.
+            shape: A fixed (batch, length).
+            limit: How many samples at most.
+            inputs: Names of the graph's inputs; the model's own by default.
 
         Raises:
             InputError: The samples cannot be read, or there is no tokenizer for them.
         """
+        names = self.inputs if inputs is None else inputs
         bounds: dict[str, Any] = {"max_length": self.max_length, "shape": shape}
         if samples is None:
             pad = self.config.pad_token_id or 0
             bounds |= {"tokenizer": self.tokenizer, "pad_id": pad}
-            return generate(self.inputs, self.config.vocab_size, **bounds), "generated"
+            return generate(names, self.config.vocab_size, **bounds), "generated"
         if self.tokenizer is None:
             raise InputError("samples were given, but the model has no tokenizer to encode them: pass tokenizer=...")
         texts = read_samples(samples, limit=limit) if isinstance(samples, str | Path) else list(samples)[:limit]
-        batches = encode(texts, self.tokenizer, self.inputs, **bounds)
+        batches = encode(texts, self.tokenizer, names, **bounds)
         if not batches:
             raise InputError("the samples given are all empty.")
         return batches, "samples"

@@ -34,6 +34,8 @@ TASKS: tuple[Task, ...] = (
     Task("masked_language_modeling", "ForMaskedLM", ("logits",), ("mlm", "masked_lm", "fill_mask")),
 )
 
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+"""Graph inputs, in their order; a model may lack some."""
 # Position 0 of these models is pad_token_id + 1, so that many rows of the table are never used.
 _OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet", "longformer", "data2vec-text", "xlm-roberta-xl"}
 _UNBOUNDED = 1_000_000
@@ -94,7 +96,7 @@ def input_names(model: nn.Module, tokenizer: Any = None) -> list[str]:
     given = set(tokenizer.model_input_names) if tokenizer is not None else {"input_ids", "attention_mask"}
     if getattr(model.config, "type_vocab_size", 1) == 0:
         given.discard("token_type_ids")
-    return [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in accepted & given]
+    return [name for name in INPUTS if name in accepted & given]
 
 
 def max_length(config: Any, tokenizer: Any = None) -> int:

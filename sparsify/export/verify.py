@@ -16,6 +16,7 @@ from sparsify.export.parity import Divergence, Parity, first_divergence, measure
 from sparsify.export.samples import Batch, Sample
 from sparsify.export.session import fixed_shape, open_session
 from sparsify.export.source import Source, open_source
+from sparsify.export.task import INPUTS
 from sparsify.export.weights import WeightCheck, check_weights
 
 
@@ -42,11 +43,12 @@ class Verification:
         """Why it did not pass, one line each."""
         found = [] if self.parity.passed else [f"parity: {self.parity.summary()}{self._where()}"]
         wrong = [check for check in self.weights if check.found and not check.passed]
+        count = len(self.weights)
         lost = [check for check in self.weights if not check.found and check.dtype != "float32"]
         if wrong:
-            found.append(f"weights: {len(wrong)} layers differ from the model, {_first(wrong)}")
+            found.append(f"weights: {len(wrong)} of {count} layers differ from the model, {_first(wrong)}")
         if lost:
-            found.append(f"weights: {len(lost)} quantized layers are not {lost[0].dtype} in the file, {_first(lost)}")
+            found.append(f"weights: {len(lost)} of {count} layers are not {lost[0].dtype} in the file, {_first(lost)}")
         return tuple(found)
 
     @property
@@ -134,9 +136,24 @@ def verify(
     path = Path(deployment)
     path = path / "model.onnx" if path.is_dir() else path
     source = open_source(model, tokenizer=tokenizer)
-    batch, length = fixed_shape(open_session(path))
-    batches, data = source.batches(samples, (batch, length) if batch and length else None)
+    session = open_session(path)
+    _same_task(source, session, path)
+    batch, length = fixed_shape(session)
+    shape = (batch, length) if batch and length else None
+    batches, data = source.batches(samples, shape, inputs=[entry.name for entry in session.get_inputs()])
     return verify_source(source, path, batches, data=data, tolerance=tolerance)
+
+
+def _same_task(source: Source, session: Any, path: Path) -> None:
+    """Refuse a file whose inputs or outputs are not those of the model's task."""
+    for kind, known, entries in (
+        ("input", INPUTS, session.get_inputs()),
+        ("output", source.task.outputs, session.get_outputs()),
+    ):
+        strange = [entry.name for entry in entries if entry.name not in known]
+        if strange:
+            expected = ", ".join(known)
+            raise InputError(f"{path}: has the {kind} {strange[0]!r}, but a {source.task.name} model has {expected}.")
 
 
 def verify_source(

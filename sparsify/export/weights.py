@@ -62,18 +62,31 @@ def _has_weight(module: nn.Module) -> bool:
 
 def _check(name: str, module: nn.Module, tensors: list[NDArray[Any]]) -> WeightCheck:
     expected, zero = expected_weight(module)
-    weight = module.weight
-    candidates = [same for t in tensors if t.dtype == expected.dtype and (same := _aligned(t, expected)) is not None]
-    best = next((t for t in candidates if np.array_equal(t, expected)), candidates[0] if candidates else None)
+    conv = isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d)
+    found = [way for t in tensors if t.dtype == expected.dtype for way in (t, t.T) if way.shape == expected.shape]
+    best = next((t for t in found if _same(t, expected, conv)), found[0] if found else None)
     return WeightCheck(
         layer=name,
         dtype=str(expected.dtype),
         size=expected.size,
         found=best is not None,
-        identical=best is not None and bool(np.array_equal(best, expected)),
-        zeros_model=count_zeros(weight),  # type: ignore[arg-type]
+        identical=best is not None and _same(best, expected, conv),
+        zeros_model=count_zeros(module.weight),  # type: ignore[arg-type]
         zeros_file=0 if best is None else int((best == zero).sum()),
     )
+
+
+def _same(found: NDArray[Any], expected: NDArray[Any], conv: bool) -> bool:
+    """Equal; for convolutions up to a factor per output channel, since a batch norm may have been folded in."""
+    if np.array_equal(found, expected):
+        return True
+    return conv and bool(np.allclose(_by_channel(found), _by_channel(expected), rtol=1e-5, atol=1e-7))
+
+
+def _by_channel(weight: NDArray[Any]) -> NDArray[np.float64]:
+    rows = weight.reshape(len(weight), -1).astype(np.float64)
+    peaks = np.take_along_axis(rows, np.abs(rows).argmax(1)[:, None], axis=1)
+    return rows / np.where(peaks == 0, 1.0, peaks)
 
 
 @torch.no_grad()
@@ -89,9 +102,3 @@ def expected_weight(module: nn.Module) -> tuple[NDArray[Any], NDArray[Any]]:
     scale, zero = (per_axis(t, quantizer.spec, weight.ndim) for t in (quantizer.scale, quantizer.zero_point))
     integers = torch.round(quantizer(weight) / scale) + zero
     return integers.to(quantizer.spec.dtype).numpy(), zero.to(quantizer.spec.dtype).numpy()
-
-
-def _aligned(tensor: NDArray[Any], expected: NDArray[Any]) -> NDArray[Any] | None:
-    """The file may hold a matrix as [in, out]; square ones are told apart by their values."""
-    ways = [w for w in (tensor, tensor.T) if w.shape == expected.shape]
-    return next((w for w in ways if np.array_equal(w, expected)), ways[0] if ways else None)

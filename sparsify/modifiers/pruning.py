@@ -177,17 +177,22 @@ class GradualPruning(PatternModifier):
         """
         if epoch < self.start - _EPS or (not self.leave_enabled and epoch > self.end + _EPS):
             return {}
-        found: dict[str, float] = {}
-        sizes: dict[str, int] = {}
-        for final in self._groups():
-            members = {n: self._held.parameters[n].numel() for n, to in self._to.items() if to == final} or {"": 1}
-            fallback = self.init_sparsity if isinstance(self.init_sparsity, float) else 0.0
-            total = sum(members.values())
-            initial = sum(self._from.get(name, fallback) * size for name, size in members.items()) / total
-            key = f"sparsity/{final:g}"
-            found[key], sizes[key] = self._at(epoch, initial, final), total
-        mean = sum(found[key] * size for key, size in sizes.items()) / sum(sizes.values())
-        return {"sparsity": mean} | (found if len(found) > 1 else {})
+        sizes = {final: self._sizes(final) for final in self._groups()}
+        found = {final: self._at(epoch, self._initial(own), final) for final, own in sizes.items()}
+        if len(found) == 1:
+            return {"sparsity": next(iter(found.values()))}
+        totals = {final: sum(own.values()) or 1 for final, own in sizes.items()}
+        mean = sum(found[final] * total for final, total in totals.items()) / sum(totals.values())
+        return {"sparsity": mean} | {f"sparsity/{final:g}": value for final, value in found.items()}
+
+    def _sizes(self, final: float) -> dict[str, int]:
+        """Weights of each parameter of a group; empty before it is attached."""
+        return {name: self._held.parameters[name].numel() for name, to in self._to.items() if to == final}
+
+    def _initial(self, sizes: Mapping[str, int]) -> float:
+        if isinstance(self.init_sparsity, float):
+            return self.init_sparsity
+        return sum(self._from.get(name, 0.0) * size for name, size in sizes.items()) / max(sum(sizes.values()), 1)
 
     def state_dict(self) -> dict[str, Any]:
         """Masks, and the sparsities that the schedule began at."""

@@ -24,6 +24,7 @@ from sparsify.quantization.qparams import QuantSpec
 IMPLEMENTATION = "sparsify"
 _TOKENS = ((1, 2, 3, 4, 5, 6), (6, 4, 2, 0, 0, 0))
 _TOLERANCE = 1e-4
+_RUN_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, ImportError)
 _callers: list[nn.Module] | None = None
 
 
@@ -111,7 +112,15 @@ def trace(model: nn.Module, layers: Mapping[str, nn.Module], attention: bool = T
     with _quietly(model), held:
         try:
             expected = _first_output(model(**sample))
-        except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, NotImplementedError) as error:
+        except (
+            RuntimeError,
+            ValueError,
+            TypeError,
+            IndexError,
+            KeyError,
+            AttributeError,
+            NotImplementedError,
+        ) as error:
             return Trace(reason=f"the model does not run on plain token ids ({str(error).splitlines()[0]})")
     found.inputs = held.numbered
     if attention:
@@ -132,7 +141,7 @@ def _switch(model: Any, sample: dict[str, Tensor], expected: Tensor) -> tuple[di
         model.set_attn_implementation(IMPLEMENTATION)
         with _recording() as callers:
             output = _first_output(model(**sample))
-    except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
+    except _RUN_ERRORS as error:
         model.set_attn_implementation(before)
         return {}, f"its attention does not run through a registered function ({str(error).splitlines()[0]})"
     same = output.shape == expected.shape and torch.allclose(output, expected, rtol=_TOLERANCE, atol=_TOLERANCE)
@@ -141,7 +150,10 @@ def _switch(model: Any, sample: dict[str, Tensor], expected: Tensor) -> tuple[di
     if names and same:
         return names, ""
     model.set_attn_implementation(before)
-    return {}, "its attention computes something else than softmax(q k) v" if names else "it has no attention to replace"
+    return (
+        {},
+        "its attention computes something else than softmax(q k) v" if names else "it has no attention to replace",
+    )
 
 
 def _register() -> None:

@@ -53,12 +53,12 @@ class _IntegerWeight(nn.Module):
         integers = quantize(layer.weight.detach(), fq.scale, fq.zero_point, spec)
         self.axis = None if spec.axis is None else 1 if transpose else spec.axis
         self.register_buffer("integers", integers.t().contiguous() if transpose else integers)
-        self.register_buffer("scale", fq.scale.detach().clone())
+        self.register_buffer("scale", _usable(fq.scale.detach().clone(), integers))
         self.register_buffer("zero_point", fq.zero_point.to(spec.dtype))
 
     def dequantized(self, integers: Tensor) -> Tensor:
         """Floats of ``integers``: the whole weight, or rows of a table."""
-        attributes = {} if self.axis is None else {"axis": self.axis}
+        attributes: dict[str, int] = {} if self.axis is None else {"axis": self.axis}
         inputs = (integers, self.scale, self.zero_point)
         return _onnx("DequantizeLinear", inputs, torch.float32, integers.shape, attributes)
 
@@ -71,6 +71,7 @@ class ExportLinear(nn.Module):
         self.stored = _IntegerWeight(layer, transpose=True)
         self.bias = layer.bias
         self.inputs = inputs
+        self.integer_bias = _integer_bias(layer.bias, inputs, self.stored)
 
     @property
     def weight(self) -> Tensor:
@@ -84,8 +85,42 @@ class ExportLinear(nn.Module):
         values = input.unsqueeze(0) if flat else input
         values = values if self.inputs is None else self.inputs(values)
         output = torch.matmul(values, self.stored.dequantized(self.stored.integers))
-        output = output if self.bias is None else output + self.bias
+        if self.bias is not None:
+            # Where all sizes are known, ONNX Runtime makes MatMul and Add a Gemm whatever their rank, and an integer
+            # one only if the bias is an integer too.
+            fixed = all(isinstance(size, int) for size in values.shape)
+            output = output + (self.integer_bias() if fixed and self.integer_bias is not None else self.bias)
         return output.squeeze(0) if flat else output
+
+
+class _IntegerBias(nn.Module):
+    """A bias in int32 steps of input scale times weight scale, as integer matrix products add it up."""
+
+    integers: Tensor
+    scale: Tensor
+    zero_point: Tensor
+
+    def __init__(self, integers: Tensor, scale: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("integers", integers)
+        self.register_buffer("scale", scale)
+        self.register_buffer("zero_point", torch.zeros_like(integers) if scale.ndim else integers.new_zeros(()))
+
+    def forward(self) -> Tensor:
+        """Floats [out]."""
+        inputs = (self.integers, self.scale, self.zero_point)
+        attributes: dict[str, int] = {"axis": 0} if self.scale.ndim else {}
+        return _onnx("DequantizeLinear", inputs, torch.float32, self.integers.shape, attributes)
+
+
+def _integer_bias(bias: Tensor | None, inputs: nn.Module | None, weight: _IntegerWeight) -> _IntegerBias | None:
+    if bias is None or not isinstance(inputs, QuantizeDequantize) or not inputs.active:
+        return None
+    scale = inputs.scale * weight.scale
+    steps = torch.round(bias.detach().double() / scale)
+    if bool((steps.abs() > torch.iinfo(torch.int32).max).any()):
+        return None
+    return _IntegerBias(steps.to(torch.int32), scale)
 
 
 class ExportConv2d(nn.Module):
@@ -106,14 +141,20 @@ class ExportConv2d(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         """[batch, in, height, width] to [batch, out, height', width']."""
         values = input if self.inputs is None else self.inputs(input)
-        return nn.Conv2d._conv_forward(self.geometry, values, self.weight, self.bias)  # type: ignore[arg-type]
+        output: Tensor = nn.Conv2d._conv_forward(self.geometry, values, self.weight, self.bias)  # type: ignore[arg-type]
+        return output
 
 
 class _Geometry:
     """Stride, padding and the like of a convolution, without its parameters."""
 
     def __init__(self, layer: nn.Conv2d) -> None:
-        self.stride, self.padding, self.dilation, self.groups = layer.stride, layer.padding, layer.dilation, layer.groups
+        self.stride, self.padding, self.dilation, self.groups = (
+            layer.stride,
+            layer.padding,
+            layer.dilation,
+            layer.groups,
+        )
         self.padding_mode = layer.padding_mode
         self._reversed_padding_repeated_twice = layer._reversed_padding_repeated_twice
 
@@ -178,15 +219,22 @@ def _activation(fq: ActivationQuant, made: dict[int, QuantizeDequantize]) -> Qua
 
 
 def _as_float(layer: QLayer) -> nn.Module:
-    layer.__class__ = type(layer).__mro__[1]  # type: ignore[assignment]
+    layer.__class__ = type(layer).__mro__[1]
     for name in ("weight_fq", "input_fq"):
         layer._modules.pop(name, None)
         layer.__dict__.pop(name, None)
     return layer
 
 
+def _usable(scale: Tensor, integers: Tensor) -> Tensor:
+    """The scale of a channel of zeros is free: one like the others', so that a bias can be counted in its steps."""
+    if scale.ndim == 0:
+        return scale
+    return torch.where(integers.flatten(1).any(dim=1), scale, scale.max())
+
+
 def _onnx(
     operator: str, inputs: tuple[Tensor, ...], dtype: torch.dtype, shape: Any, attributes: dict[str, int] | None = None
 ) -> Tensor:
-    result: Tensor = torch.onnx.ops.symbolic(operator, inputs, attributes or {}, dtype=dtype, shape=shape)
+    result: Tensor = torch.onnx.ops.symbolic(operator, inputs, {**(attributes or {})}, dtype=dtype, shape=shape)
     return result

@@ -12,7 +12,7 @@ from sparsify.quantization.attention import AttentionQuant, Trace, trace
 from sparsify.quantization.fake_quant import ActivationQuant
 from sparsify.quantization.layers import QLayer, quantizers, swap_class
 from sparsify.quantization.observers import MOMENTUM
-from sparsify.quantization.qparams import ACTIVATION, WEIGHT_AFFINE, WEIGHT_PER_TENSOR, QuantSpec
+from sparsify.quantization.qparams import WEIGHT_AFFINE, WEIGHT_PER_TENSOR, QuantSpec
 from sparsify.quantization.schemes import Scheme, Selection, layers_of
 
 logger = logging.getLogger(__name__)
@@ -65,9 +65,12 @@ def insert_quantizers(model: nn.Module, selection: Selection | None = None, mome
         left[name] = "the model reads its weight without calling it"
         del chosen[name]
     _swap(chosen, layers, seen, momentum)
-    attention = [n for n in seen.attention if isinstance(scheme := selection.scheme_of(model, n), Scheme) and scheme.inputs]
-    for name in attention:
-        _add_attention(model.get_submodule(name), selection.default.inputs or ACTIVATION, momentum, seen.attention[name] > 1)
+    attention = []
+    for name, calls in seen.attention.items():
+        scheme = selection.scheme_of(model, name)
+        if isinstance(scheme, Scheme) and scheme.inputs is not None:
+            _add_attention(model.get_submodule(name), scheme.inputs, momentum, calls > 1)
+            attention.append(name)
     _forbid_fast_paths(model)
     reason = "" if attention else seen.reason or "the recipe leaves them float"
     coverage = Coverage(tuple(chosen), tuple(attention), left, reason, selection)
@@ -94,11 +97,21 @@ def _choose(
             left[name] = "its weight is tied to another layer's"
         elif isinstance(scheme, Scheme) and scheme.weights is None:
             left[name] = "its scheme has no weights"
+        elif (
+            isinstance(scheme, Scheme)
+            and scheme.weights
+            and not (scheme.weights.symmetric or isinstance(layer, nn.Embedding))
+        ):
+            raise RecipeError(f"weights that are not symmetric are supported for embeddings only, not for {name}")
         elif isinstance(scheme, Scheme):
             chosen[name] = scheme
         else:
             left[name] = scheme
     return chosen, left
+
+
+def _supported(scheme: Scheme, layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Embedding) or scheme.weights is None or scheme.weights.symmetric
 
 
 def _tied(layers: dict[str, nn.Module]) -> set[int]:

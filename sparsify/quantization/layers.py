@@ -22,7 +22,8 @@ class QLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """As ``nn.Linear``: [..., in_features] to [..., out_features]."""
-        return functional.linear(_quantized(self, input), self.weight_fq(self.weight), self.bias)
+        weight: Tensor = self.weight_fq(self.weight)
+        return functional.linear(_quantized(self, input), weight, self.bias)
 
 
 class QConv2d(nn.Conv2d):
@@ -34,7 +35,9 @@ class QConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """As ``nn.Conv2d``: [batch, in, height, width] to [batch, out, height', width']."""
-        return self._conv_forward(_quantized(self, input), self.weight_fq(self.weight), self.bias)
+        weight: Tensor = self.weight_fq(self.weight)
+        output: Tensor = self._conv_forward(_quantized(self, input), weight, self.bias)
+        return output
 
 
 class QEmbedding(nn.Embedding):
@@ -44,7 +47,8 @@ class QEmbedding(nn.Embedding):
 
     def forward(self, input: Tensor) -> Tensor:
         """As ``nn.Embedding``: ids [...] to [..., embedding_dim]."""
-        return self.weight_fq(self.weight, super().forward(input))
+        rows: Tensor = self.weight_fq(self.weight, super().forward(input))
+        return rows
 
 
 QUANTIZABLE: dict[type[nn.Module], type[nn.Module]] = {
@@ -77,7 +81,7 @@ def swap_class(
         return
     object.__setattr__(module, "owns_input", owns_input)
     if owns_input:
-        module.input_fq = activation
+        module.register_module("input_fq", activation)
     else:
         object.__setattr__(module, "input_fq", activation)
 

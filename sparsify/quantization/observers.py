@@ -30,7 +30,7 @@ def average_range(bounds: Tensor, count: Tensor, values: Tensor, momentum: float
 
 @torch.no_grad()
 def widen_range(bounds: Tensor, count: Tensor, values: Tensor) -> None:
-    """Let ``bounds`` (low, high), in place, take in the range of ``values``: for inputs that come from several places."""
+    """Widen ``bounds`` (low, high), in place, to the range of ``values``: for inputs that come from several places."""
     count.add_(1.0)
     low, high = torch.aminmax(values)
     bounds[0].clamp_(max=low.float())

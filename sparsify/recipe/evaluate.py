@@ -83,14 +83,16 @@ class Evaluator:
         names_only: bool = False,
     ) -> Any:
         result: dict[Any, Any] = {}
+        seen: dict[Any, Mark] = {}
         failed = False
         for key_node, value_node in merged(node):
             key = self._key(key_node, scope, path, names_only)
-            if key is FAILED or key in result:
+            if key is FAILED or key in seen:
                 if key is not FAILED:
-                    self._report(key_node.mark, f"duplicate key {key!r}", path)
+                    self._report(key_node.mark, f"duplicate key {key!r}", path, f"first given in line {seen[key].line}")
                 failed = True
                 continue
+            seen[key] = key_node.mark
             if marks is not None:
                 marks[(*at, key, "__key__")] = key_node.mark
             value = self.value(value_node, scope, f"{path}.{key}", (*at, key), marks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,6 +14,7 @@ from sparsify.errors import Problem, RecipeError
 MAX_CHARACTERS = 512 * 1024
 MAX_DEPTH = 64
 MAX_NODES = 100_000
+_SHORT_TAG = re.compile(r"!!?[^!]+")
 _SECOND = "a second YAML document begins here; a recipe is one"
 
 
@@ -190,13 +192,29 @@ class _Composer:
         return self.source.mark(where.line, where.column) if where else self.source.mark(0, 0)
 
 
+class _Loader(yaml.SafeLoader):
+    """Ends a tag where YAML 1.2 does: PyYAML takes the bracket of ``[!Name]`` for a part of it."""
+
+    def scan_tag(self) -> yaml.TagToken:
+        start, length = self.get_mark(), 1
+        while (char := self.peek(length)) != "\0" and ((char.isascii() and char.isalnum()) or char in "!-_.:/+"):
+            length += 1
+        text = self.prefix(length)
+        ends = ",]}" if self.flow_level else ""
+        if not _SHORT_TAG.fullmatch(text) or char not in f"\0 \n{ends}":
+            return super().scan_tag()
+        self.forward(length)
+        handle = "!!" if text.startswith("!!") else "!"
+        return yaml.TagToken((handle, text[len(handle) :]), start, self.get_mark())
+
+
 def _index(mark: Any) -> int:
     return int(mark.index) if mark else 0
 
 
 def _events(source: SourceText) -> Iterator[yaml.Event]:
     try:
-        yield from yaml.parse(source.text, Loader=yaml.SafeLoader)
+        yield from yaml.parse(source.text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         raise RecipeError(_syntax(source, error)) from error
     except yaml.reader.ReaderError as error:

@@ -20,6 +20,7 @@ _FORMS = "give a dict, JSON text such as '{\"num_epochs\": 3}', a .json or .yaml
 _FILES = {".json", ".yaml", ".yml"}
 _PAIR = re.compile(r"\s*([^=:\s]+)\s*[=:](.*)", re.DOTALL)
 # What may stand before a value: anchors, and the comments and line breaks after them.
+_ANCHOR = re.compile(r"&[^\s,\[\]{}]+")
 _PROPERTIES = re.compile(r"(?:[&!][^\s,\[\]{}]*(?:[ \t]*(?:#[^\n]*)?\n)*[ \t]*)*")
 
 
@@ -154,7 +155,8 @@ def apply_args(source: SourceText, document: Document, args: Mapping[str, Any]) 
 
 
 def _span(text: str, node: Node) -> tuple[int, int]:
-    match = _PROPERTIES.match(text, node.start)
+    """Where the value stands: behind its anchor, which stays, but with its type tag, which the new value may not fit."""
+    match = None if node.tag else _PROPERTIES.match(text, node.start)
     start = min(match.end() if match else node.start, node.end)
     return start, start + len(text[start : node.end].rstrip())
 
@@ -164,7 +166,9 @@ def _fitted(text: str, node: Node, replacement: str) -> str:
     line = text[text.rfind("\n", 0, start) + 1 : start]
     # An empty value ends right behind the colon; a list may stand as far left as its key, where a value may not.
     lead = " " if line and not line[-1].isspace() and line[-1] not in "[{,(" else "  " if not line.strip() else ""
-    return lead + replacement + "\n" * text.count("\n", start, end)
+    properties = _PROPERTIES.match(text, start) if node.tag else None
+    anchors = "".join(f"{anchor} " for anchor in _ANCHOR.findall(properties[0])) if properties else ""
+    return lead + anchors + replacement + "\n" * text.count("\n", start, end)
 
 
 def _edited(source: SourceText, edits: Mapping[tuple[int, int], str], problems: list[Problem]) -> str:

@@ -46,7 +46,9 @@ class Sentences:
         return Sentences(self.origin, self.words[:count], tags, self.names)
 
 
-def sentences(table: Table, *, text: str | None, label: str | None, task: str = "ner", labelled: bool = True) -> Sentences:
+def sentences(
+    table: Table, *, text: str | None, label: str | None, task: str = "ner", labelled: bool = True
+) -> Sentences:
     """Words and tags of a table.
 
     Args:

@@ -50,7 +50,9 @@ def _consistent(args: Arguments) -> None:
     data = args.data
     both = data.text_column_name, data.input_column_names
     if None not in both and both[0] != both[1]:
-        raise InputError(f"--text_column_name {both[0]} and --input_column_names {both[1]} name the same thing: give one")
+        raise InputError(
+            f"--text_column_name {both[0]} and --input_column_names {both[1]} name the same thing: give one"
+        )
     if args.text_column and "," in args.text_column:
         raise InputError(f"--input_column_names {args.text_column}: token classification reads one column")
     files = [flag for flag, path in zip(_FLAGS.values(), _paths(args).values(), strict=True) if path]
@@ -93,6 +95,4 @@ def _require(args: Arguments, tables: dict[str, Table]) -> None:
 
 def _sentences(args: Arguments, table: Table, labelled: bool) -> Sentences:
     data = args.data
-    return sentences(
-        table, text=args.text_column, label=data.label_column_name, task=data.task_name, labelled=labelled
-    )
+    return sentences(table, text=args.text_column, label=data.label_column_name, task=data.task_name, labelled=labelled)

@@ -110,8 +110,8 @@ class _Lost:
     def say(self, origin: str, max_length: int) -> None:
         if self.words:
             logger.warning(
-                "%s: %d entities are cut off (wholly or in part) by truncation to %d sub-tokens: %d words of %d sentences"
-                " are not seen, nor counted in the metrics; --max_seq_length sets the limit",
+                "%s: %d entities are cut off, wholly or in part, by truncation to %d sub-tokens; %d words of %d"
+                " sentences are not seen, nor measured; --max_seq_length sets the limit",
                 *(origin, self.entities, max_length, self.words, self.sentences),
             )
         if self.silent:

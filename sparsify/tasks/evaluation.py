@@ -91,7 +91,7 @@ def evaluate_logits(
     batch_size: int = 8,
     per_entity: bool = False,
 ) -> dict[str, float]:
-    """Entity-level metrics of any function from padded inputs (int64 [batch, length]) to logits [batch, length, labels].
+    """Entity-level metrics of any function from padded inputs (int64 [batch, length]) to logits [batch, length, C].
 
     Raises:
         InputError: The data cannot be used, or has tags that the model does not know.

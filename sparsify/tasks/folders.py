@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -34,7 +35,9 @@ def checkpoint_to_resume(asked: str | None, folder: Path) -> str | bool | None:
     """
     if asked is None or asked.lower() in ("false", "0", "no"):
         return None
-    there = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rsplit("-", 1)[1]) if p.name[11:].isdigit() else -1)
+    there = sorted(
+        folder.glob("checkpoint-*"), key=lambda p: int(p.name.rsplit("-", 1)[1]) if p.name[11:].isdigit() else -1
+    )
     if asked.lower() in ("true", "1", "yes", "last"):
         if not there:
             raise InputError(f"--resume_from_checkpoint {asked}: no checkpoint in {folder}")
@@ -44,3 +47,13 @@ def checkpoint_to_resume(asked: str | None, folder: Path) -> str | bool | None:
         names = f"; in {folder} there are: {', '.join(p.name for p in there)}" if there else ""
         raise InputError(f"--resume_from_checkpoint {asked}: not a checkpoint folder (no trainer_state.json){names}")
     return str(path)
+
+
+def move_into(source: Path, target: Path) -> None:
+    """Move the files of ``source`` into ``target``, each replaced in one step, and remove ``source``.
+
+    A model saved elsewhere first and moved then is never half written over an earlier one.
+    """
+    for path in sorted(source.iterdir()):
+        os.replace(path, target / path.name)
+    source.rmdir()

@@ -149,7 +149,7 @@ def _pretrained(name: str, config: Any, args: ModelArguments) -> nn.Module:
             **_hub_options(name, args),
         )
     _say_new(name, model, info)
-    return model  # type: ignore[no-any-return]
+    return model
 
 
 def _say_new(name: str, model: nn.Module, info: dict[str, Any]) -> None:
@@ -166,7 +166,9 @@ def _say_new(name: str, model: nn.Module, info: dict[str, Any]) -> None:
         )
     quantizers = [key for key in info["unexpected_keys"] if key.endswith((".scale", ".zero_point"))]
     if quantizers:
-        logger.warning("%s: its quantizers are left out, since it is not a token classifier with the data's labels", name)
+        logger.warning(
+            "%s: its quantizers are left out, since it is not a token classifier with the data's labels", name
+        )
 
 
 def _hub_options(name: str, args: ModelArguments) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -38,6 +39,7 @@ class Parser(HfArgumentParser):
             raise InputError(self._unknown(rest))
         model, data, recipe, training = parsed
         data.task_name = _tagged(data.task_name)
+        _suit_surroundings(training, explicit)
         return Arguments(model, data, recipe, training, explicit)
 
     def _unknown(self, rest: Sequence[str]) -> str:
@@ -48,6 +50,14 @@ class Parser(HfArgumentParser):
         near = difflib.get_close_matches(flags[0].split("=")[0].replace("-", "_").replace("__", "--", 1), known, n=1)
         hint = f"; did you mean {near[0]}?" if near else "; --help-all lists those there are"
         return f"unknown flag {flags[0]}{hint}"
+
+
+def _suit_surroundings(training: TrainingArguments, explicit: frozenset[str]) -> None:
+    """Defaults that depend on where the command runs: no bars in a log file, no pinned memory without a GPU."""
+    if "disable_tqdm" not in explicit and not sys.stderr.isatty():
+        training.disable_tqdm = True
+    if "dataloader_pin_memory" not in explicit and training.device.type != "cuda":
+        training.dataloader_pin_memory = False
 
 
 def _tagged(task: str) -> str:

@@ -72,7 +72,7 @@ def _reader(path: Path, text_column: str, label_column: str) -> Callable[[str, s
     if suffix in (".conll", ".bio", ".iob", ".iob2", ".txt"):
         return lambda origin, text: _conll(origin, text, text_column, label_column)
     raise InputError(
-        f"{path}: cannot tell the format from the name; known: .csv .tsv .json .jsonl .conll .bio .iob .txt, each also .gz"
+        f"{path}: cannot tell the format from the name; known: .csv .tsv .json .jsonl .conll .bio .iob .txt, also .gz"
     )
 
 
@@ -97,7 +97,9 @@ def _csv(origin: str, text: str, tab: bool) -> Iterator[Row]:
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     for row in reader:
         if None in row or None in row.values():
-            raise InputError(f"{origin}:{reader.line_num}: the row does not have the header's {len(reader.fieldnames or [])} cells")
+            raise InputError(
+                f"{origin}:{reader.line_num}: the row does not have the header's {len(reader.fieldnames or [])} cells"
+            )
         yield reader.line_num, row
 
 
@@ -128,7 +130,7 @@ def _json_lines(origin: str, text: str) -> Iterator[Row]:
 
 
 def _is_columns(value: dict[str, Any]) -> bool:
-    # a single row {"tokens": [...]} has lists of words, a file of columns has lists of lists or of sentences of one length
+    # a single row {"tokens": [...]} has lists of words, a file of columns has lists of lists
     return bool(value) and all(isinstance(v, list) and v and isinstance(v[0], list) for v in value.values())
 
 

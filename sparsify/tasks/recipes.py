@@ -84,15 +84,16 @@ def settle(args: Arguments, manager: ModifierManager | None) -> None:
 
 def _epochs(args: Arguments, manager: ModifierManager) -> None:
     training, needed = args.training, manager.max_epochs
-    if not needed or "max_steps" in args.explicit and training.max_steps > 0:
+    if not needed or ("max_steps" in args.explicit and training.max_steps > 0):
         return  # a run counted in steps is checked by the manager, which knows the steps of an epoch
     if "num_train_epochs" not in args.explicit:
         training.num_train_epochs = float(needed)
         logger.info("the recipe sets the epochs: %g", needed)
     elif training.num_train_epochs != needed:
         raise InputError(
-            f"--num_train_epochs {training.num_train_epochs:g}, but the recipe runs for {needed:g} epochs: drop the flag to"
-            f" train {needed:g}, or change the recipe, such as --recipe_args num_epochs={training.num_train_epochs:g}"
+            f"--num_train_epochs {training.num_train_epochs:g}, but the recipe runs for {needed:g} epochs: drop the"
+            f" flag to train {needed:g}, or change the recipe, such as --recipe_args"
+            f" num_epochs={training.num_train_epochs:g}"
         )
 
 
@@ -101,15 +102,15 @@ def _rates(args: Arguments, manager: ModifierManager) -> None:
         value = getattr(args.training, flag)
         if flag in args.explicit and value not in (0, None):
             raise InputError(
-                f"--{flag} {getattr(value, 'value', value)}, but the recipe sets the learning rate: drop the flag, or take the"
-                " learning rate modifiers out of the recipe"
+                f"--{flag} {getattr(value, 'value', value)}, but the recipe sets the learning rate: drop the flag,"
+                " or take the learning rate modifiers out of the recipe"
             )
     first = _first_rate(manager)
     asked = args.training.learning_rate
     if "learning_rate" in args.explicit and asked != first:
         raise InputError(
-            f"--learning_rate {asked:g}, but the recipe's starts at {first:g}: drop the flag, or change the recipe, such as"
-            f" --recipe_args init_lr={asked:g}"
+            f"--learning_rate {asked:g}, but the recipe's starts at {first:g}: drop the flag, or change the recipe,"
+            f" such as --recipe_args init_lr={asked:g}"
         )
     logger.info("the recipe sets the learning rate: %g at its start", first)
 

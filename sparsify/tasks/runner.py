@@ -15,7 +15,7 @@ from sparsify.export.checkpoint import RECIPE_FILE
 from sparsify.tasks import token_classification as task
 from sparsify.tasks.arguments import Arguments
 from sparsify.tasks.encode import collator
-from sparsify.tasks.folders import checkpoint_to_resume, writable
+from sparsify.tasks.folders import checkpoint_to_resume, move_into, writable
 from sparsify.tasks.recipes import check_start, load_manager, settle, teacher_of
 from sparsify.tasks.samples import save_samples
 from sparsify.tasks.stop import stops_cleanly
@@ -77,10 +77,12 @@ def _run(
 
 
 def _save(job: task.Job, trainer: Trainer, manager: ModifierManager | None, folder: Path) -> None:
-    trainer.save_model()
+    fresh = folder / ".saving"
+    trainer.save_model(str(fresh))
     trainer.save_state()
     if not trainer.is_world_process_zero():
         return
+    move_into(fresh, folder)
     if manager is not None:
         manager.recipe.save(folder / RECIPE_FILE)
     elif job.own_recipe is not None and job.own_recipe.parent.resolve() != folder.resolve():

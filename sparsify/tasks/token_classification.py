@@ -138,7 +138,7 @@ def _measure(job: Job) -> Any:
 
 
 def write_predictions(job: Job, ids: np.ndarray[Any, Any], folder: Path) -> list[Path]:
-    """Write predicted tags: ``predictions.txt`` (one line of tags a sentence) and ``predictions.jsonl`` (with words)."""
+    """Write predicted tags: ``predictions.txt`` (a line of tags per sentence), ``predictions.jsonl`` (with words)."""
     rows = []
     for words, first, row in zip(job.splits["test"].words, job.encoded["test"].first_tokens, ids, strict=True):
         tags = [job.labels[row[position]] if position >= 0 else "O" for position in first]

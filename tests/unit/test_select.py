@@ -119,7 +119,7 @@ def test_every_selector_without_match_is_a_problem_with_near_names(model: Tagger
 
 
 def test_unlike_names_get_some_of_the_models(model: Tagger) -> None:
-    with pytest.raises(RecipeError, match="it has, among others: embed.weight"):
+    with pytest.raises(RecipeError, match=r"it has, among others: embed\.weight"):
         select_parameters(model, ["zzzzzzzzzzzzzzzzzzzzzz"])
 
 

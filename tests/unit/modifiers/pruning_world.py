@@ -50,7 +50,7 @@ def play(
     last: int | None = None,
     state: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Run steps ``first`` to ``last``; ``before`` is called once step i's events have fired, ``after`` after the step."""
+    """Run steps ``first`` to ``last``; ``before`` is called once a step's events have fired, ``after`` after it."""
     entries = [modifiers] if isinstance(modifiers, Modifier) else list(modifiers)
     for index, modifier in enumerate(entries):
         modifier.place(f"default/{type(modifier).__name__}/{index}", 0.0)

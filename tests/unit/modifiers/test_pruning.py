@@ -122,7 +122,12 @@ def test_fields_of_the_corpus_are_accepted() -> None:
 
 
 def test_fields_round_trip_through_json() -> None:
-    for fields in ({}, {"final_sparsity": {0.8: FC}, "params": []}, {"mask_type": [4, 1]}, {"init_sparsity": "__FROM_PARAM__"}):
+    for fields in (
+        {},
+        {"final_sparsity": {0.8: FC}, "params": []},
+        {"mask_type": [4, 1]},
+        {"init_sparsity": "__FROM_PARAM__"},
+    ):
         modifier = gradual(GMPruningModifier, **fields)
         assert GMPruningModifier.model_validate_json(modifier.model_dump_json()).model_dump() == modifier.model_dump()
     assert GMPruningModifier.model_json_schema()["properties"]["final_sparsity"]
@@ -186,6 +191,16 @@ def test_a_run_that_ends_early_still_reaches_the_final_value() -> None:
     assert zero_share(model, "fc1.weight") == round(N1 * 0.8) / N1
 
 
+def test_rounding_of_epochs_does_not_stop_short_of_the_final_value() -> None:
+    model, modifier = (
+        make_mlp(),
+        gradual(start_epoch=0.0, end_epoch=0.1 + 0.2, final_sparsity=0.5001, mask_type=[64, 1]),
+    )
+    play(modifier, model, epochs=1, last=4)  # step 3 is epoch 0.3, a little before 0.1 + 0.2
+    assert zero_share(model, "fc1.weight") == round(32 * 0.5001) / 32
+    assert modifier.mask_sparsity["fc2.weight"] == round(64 * 0.5001) / 64
+
+
 def test_start_at_end_is_one_jump() -> None:
     model = make_mlp()
     seen: list[float] = []
@@ -230,13 +245,13 @@ def test_from_param_begins_where_each_parameter_is() -> None:
     with torch.no_grad():
         weight = model.get_parameter("fc1.weight")
         weight.mul_(weight.abs() > weight.abs().median())
-    modifier = gradual(init_sparsity="__FROM_PARAM__")
+    modifier = gradual(init_sparsity="__FROM_PARAM__", start_epoch=0.0)
     at_start: dict[str, float] = {}
 
     def before(step: int, run: Any) -> None:
-        if step == 5:
+        if step == 0:
             at_start.update(modifier.mask_sparsity)
-            at_start["target"] = modifier.values(0.5)["sparsity"]
+            at_start["target"] = modifier.values(0.0)["sparsity"]
 
     play(modifier, model, before=before)
     assert at_start == {"fc1.weight": 0.5, "fc2.weight": 0.0, "target": pytest.approx(0.5 * N1 / (N1 + N2))}
@@ -340,7 +355,9 @@ def test_diverged_weights_are_an_error_not_a_mask() -> None:
 
 
 @pytest.mark.parametrize("cut", [0, 5, 6, 10, 13, 20, 21, 39])
-@pytest.mark.parametrize("fields", [{}, {"init_sparsity": "__FROM_PARAM__", "mask_type": "block4"}], ids=["plain", "from"])
+@pytest.mark.parametrize(
+    "fields", [{}, {"init_sparsity": "__FROM_PARAM__", "mask_type": "block4"}], ids=["plain", "from"]
+)
 def test_resume_is_bit_exact(cut: int, fields: dict[str, Any]) -> None:
     whole, half = make_mlp(), make_mlp()
     end = play(gradual(**fields), whole, torch.optim.AdamW(whole.parameters(), lr=0.01))
@@ -420,7 +437,9 @@ def test_constant_on_a_dense_model_holds_no_mask() -> None:
 def test_constant_ends(leave: bool | None) -> None:
     model = sparse_mlp()
     fields: dict[str, Any] = {} if leave is None else {"leave_enabled": leave}
-    modifier = ConstantPruningModifier(params=["fc1.weight"], start_epoch=0.0, end_epoch=1.0, update_frequency=-1, **fields)
+    modifier = ConstantPruningModifier(
+        params=["fc1.weight"], start_epoch=0.0, end_epoch=1.0, update_frequency=-1, **fields
+    )
     play(modifier, model, epochs=2)
     assert (zero_share(model, "fc1.weight") >= 0.5) is bool(leave)
 

@@ -12,7 +12,10 @@ from sparsify.pruning.mask_set import MaskSet
 
 def make(dtype: torch.dtype = torch.float32) -> tuple[dict[str, nn.Parameter], MaskSet]:
     torch.manual_seed(0)
-    parameters = {"a.weight": nn.Parameter(torch.randn(5, 7, dtype=dtype)), "b": nn.Parameter(torch.randn(3, dtype=dtype))}
+    parameters = {
+        "a.weight": nn.Parameter(torch.randn(5, 7, dtype=dtype)),
+        "b": nn.Parameter(torch.randn(3, dtype=dtype)),
+    }
     return parameters, MaskSet(parameters)
 
 

@@ -12,7 +12,9 @@ from sparsify.pruning import compute_masks
 PATTERNS: list[str | list[int]] = ["unstructured", "block4", [4, 1], [2, 2], "2:4", "1:4", [1, -1]]
 
 
-def scores(seed: int, levels: int = 0, shapes: tuple[tuple[int, int], ...] = ((8, 16), (4, 8), (12, 4))) -> dict[str, Tensor]:
+def scores(
+    seed: int, levels: int = 0, shapes: tuple[tuple[int, int], ...] = ((8, 16), (4, 8), (12, 4))
+) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     made = {f"w{i}": torch.rand(shape, generator=generator) for i, shape in enumerate(shapes)}
     return {n: (s * levels).round() for n, s in made.items()} if levels else made
@@ -102,7 +104,10 @@ def test_n_of_m_refuses_more_than_its_ratio() -> None:
 
 def test_reductions_choose_different_blocks() -> None:
     score = torch.tensor([[0.0, 0.0, 0.0, 3.0, 1.0, 1.0, 1.0, 1.0]])
-    by = {r: compute_masks({"w": score}, 0.5, "block4", block_reduce=r)["w"][0, ::4].tolist() for r in ("mean", "sum", "max")}
+    by = {
+        r: compute_masks({"w": score}, 0.5, "block4", block_reduce=r)["w"][0, ::4].tolist()
+        for r in ("mean", "sum", "max")
+    }
     assert by == {"mean": [False, True], "sum": [False, True], "max": [True, False]}
 
 

@@ -23,7 +23,9 @@ def test_parses(text: str | list[int], expected: object) -> None:
     assert parse_pattern(text) == expected
 
 
-@pytest.mark.parametrize("bad", ["block5", "4:2", "0:4", "4:4", "2:", "", [4], [0, 4], [4, -2], [True, 4], [1.0, 4], "4x1"])
+@pytest.mark.parametrize(
+    "bad", ["block5", "4:2", "0:4", "4:4", "2:", "", [4], [0, 4], [4, -2], [True, 4], [1.0, 4], "4x1"]
+)
 def test_refuses_with_the_choices(bad: str | list[int]) -> None:
     with pytest.raises(ValueError, match=r"'unstructured', 'block4', 'N:M'"):
         parse_pattern(bad)
@@ -62,7 +64,12 @@ def test_two_by_two_blocks_are_squares() -> None:
     expected = torch.zeros(4, 4, dtype=torch.bool)
     expected[:2, :2] = expected[2:, 2:] = True
     assert torch.equal(mask, expected)
-    assert Block(2, 2).units(score, "sum").tolist() == [0 + 1 + 4 + 5, 2 + 3 + 6 + 7, 8 + 9 + 12 + 13, 10 + 11 + 14 + 15]
+    assert Block(2, 2).units(score, "sum").tolist() == [
+        0 + 1 + 4 + 5,
+        2 + 3 + 6 + 7,
+        8 + 9 + 12 + 13,
+        10 + 11 + 14 + 15,
+    ]
 
 
 def test_convolution_blocks_lie_along_the_input_channels() -> None:

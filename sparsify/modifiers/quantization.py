@@ -1,0 +1,235 @@
+"""Quantization-aware training, and the quantized structure of one-shot runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field, PrivateAttr, model_validator
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.hooks import RemovableHandle
+
+from sparsify.clock import Clock
+from sparsify.errors import StateError
+from sparsify.modifiers.base import Flag, Modifier, Run
+from sparsify.modifiers.quantization_fields import LEGACY, SCHEME, check_legacy, momentum_of, overrides_of, scheme_of
+from sparsify.modifiers.registry import register
+from sparsify.quantization.fake_quant import ActivationQuant
+from sparsify.quantization.insert import insert_quantizers
+from sparsify.quantization.layers import enable_calibrated, observe_weights, quantizers, set_enabled, set_observing
+from sparsify.quantization.reduce import average_ranges
+from sparsify.quantization.schemes import Selection
+
+OFF, OBSERVING, FROZEN = 0, 1, 2
+
+
+@register("QuantizationModifier")
+class QuantizationModifier(Modifier):
+    """Train with int8 weights and activations: inputs of Linear, Conv2d and attention matmuls, and embeddings.
+
+    From ``start_epoch`` on, weights (int8, symmetric, one scale per output channel) and inputs (uint8, one range per
+    tensor) are rounded in the forward pass; the gradient passes straight through. Ranges follow the data until
+    ``disable_quantization_observer_epoch`` (the run's end by default), then weight and activation ranges stay. Softmax,
+    LayerNorm, GELU and residual sums stay float, and outputs are never quantized: a matmul's output is the next one's
+    input.
+
+    Two sets of fields are read, never both in one modifier: ``submodules``, ``exclude_module_types``, ``quantize_*``,
+    bits; or ``scheme``, ``scheme_overrides``, ``ignore``, ``strict``. ``quantize_linear_activations`` and
+    ``quantize_conv_activations`` stood for quantizers of outputs: both values give the same here, and inputs are
+    quantized either way. Embeddings are quantized everywhere in the model unless ``quantize_embeddings`` is false or
+    they are ignored. Convolutions are trained beside their batch norm, not fused with it. Where the two follow each
+    other in an ``nn.Sequential`` the norm is folded at export, into scales and bias, without changing an integer: so
+    ``model_fuse_fn_name`` may be ``conv_bn_relus`` or ``no_fuse``, and both give the same numbers.
+    """
+
+    order: ClassVar[int] = 60
+    kind: ClassVar[str] = "quantization"
+    structural: ClassVar[bool] = True
+    epoch_fields: ClassVar[tuple[str, ...]] = (
+        "start_epoch",
+        "end_epoch",
+        "disable_quantization_observer_epoch",
+        "freeze_bn_stats_epoch",
+    )
+
+    disable_quantization_observer_epoch: float | None = None
+    freeze_bn_stats_epoch: float | None = None
+    num_calibration_steps: int | None = Field(default=None, gt=0)
+    model_fuse_fn_name: str | None = None
+    model_fuse_fn_kwargs: dict[str, Any] | None = None
+    submodules: list[str] | None = None
+    exclude_module_types: list[str] | None = None
+    custom_quantizable_module_types: list[str] | None = None
+    quantize_embeddings: Flag = True
+    quantize_linear_activations: Flag = True
+    quantize_conv_activations: Flag = True
+    quantize_embedding_activations: Flag = True
+    exclude_batchnorm: Flag = True
+    reduce_range: Flag = False
+    tensorrt: Flag = False
+    activation_bits: int | None = 8
+    weight_bits: int | None = 8
+    activation_qconfig_kwargs: dict[str, Any] | None = None
+    weight_qconfig_kwargs: dict[str, Any] | None = None
+    scheme: str | dict[str, Any] | None = None
+    scheme_overrides: dict[str, Any] | None = None
+    ignore: list[str] | None = None
+    strict: Flag = True
+
+    _phase: int = PrivateAttr(default=OFF)
+    _norms_held: list[RemovableHandle] = PrivateAttr(default_factory=list)
+    _norms_frozen: bool = PrivateAttr(default=False)
+    _observed: list[ActivationQuant] = PrivateAttr(default_factory=list)
+
+    @model_validator(mode="after")
+    def _one_set_of_fields(self) -> QuantizationModifier:
+        legacy, scheme = sorted(self.model_fields_set & LEGACY), sorted(self.model_fields_set & SCHEME)
+        if legacy and scheme:
+            raise ValueError(
+                f"{', '.join(legacy)} and {', '.join(scheme)} belong to two ways of saying what is quantized: "
+                "use the fields of one"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _times(self) -> QuantizationModifier:
+        if self.end_epoch != -1:
+            raise ValueError(f"end_epoch must be -1: quantization lasts to the end of training, got {self.end_epoch:g}")
+        for name in ("disable_quantization_observer_epoch", "freeze_bn_stats_epoch"):
+            time = getattr(self, name)
+            if time is not None and time < max(self.start_epoch, 0.0):
+                raise ValueError(f"{name} {time:g} is before start_epoch {self.start_epoch:g}")
+        return self
+
+    @model_validator(mode="after")
+    def _supported(self) -> QuantizationModifier:
+        check_legacy(self)
+        self.selection()
+        return self
+
+    def selection(self) -> Selection:
+        """What is quantized and how, as the fields say."""
+        scheme = scheme_of("tensorrt" if self.tensorrt else self.scheme)
+        return Selection(
+            default=scheme,
+            overrides=overrides_of(self.scheme_overrides or {}),
+            ignore=tuple(self.ignore or ()) + tuple(self.exclude_module_types or ()),
+            submodules=None if self.submodules is None else tuple(self.submodules),
+            embeddings=self.quantize_embeddings,
+            strict=self.strict,
+        )
+
+    @property
+    def frozen_from(self) -> float | None:
+        """Epoch of the run from which ranges stay as they are; None: they follow the data to its end."""
+        return self._at(self.disable_quantization_observer_epoch)
+
+    def update_steps(self, clock: Clock) -> list[int]:
+        """The steps at which a phase begins; the last is the run's end, where ranges are frozen at the latest."""
+        times = [self.start, self.frozen_from, self._at(self.freeze_bn_stats_epoch)]
+        return sorted({clock.total_steps, *(min(clock.step_of(t), clock.total_steps) for t in times if t is not None)})
+
+    def values(self, epoch: float) -> dict[str, float]:
+        """``quantization``: 0 off, 1 observing, 2 frozen."""
+        frozen = self.frozen_from is not None and epoch >= self.frozen_from
+        return {"quantization": float(OFF if epoch < self.start else FROZEN if frozen else OBSERVING)}
+
+    def on_structure(self, model: nn.Module) -> None:
+        """Insert the quantizers, switched off."""
+        insert_quantizers(model, self.selection(), momentum_of(self.activation_qconfig_kwargs))
+
+    def on_attach(self, run: Run) -> None:
+        """Insert the quantizers if nobody did yet."""
+        self.on_structure(run.model)
+        self._observed = [fq for fq in quantizers(run.model).values() if isinstance(fq, ActivationQuant)]
+
+    def on_start(self, run: Run) -> None:
+        """Round and observe from the coming forward pass on."""
+        self._enter(OBSERVING, run.model)
+
+    def on_update(self, run: Run) -> None:
+        """Enter the phases that have begun."""
+        step, clock = run.clock.step, run.clock
+        frozen = self.frozen_from
+        if step >= clock.total_steps or (frozen is not None and step >= clock.step_of(frozen) and self._calibrated()):
+            self._enter(FROZEN, run.model)
+        norms = self._at(self.freeze_bn_stats_epoch)
+        if norms is not None and step >= clock.step_of(norms):
+            self._freeze_norms(run.model)
+
+    def on_step(self, run: Run) -> None:
+        """Make the ranges of all ranks one; freeze after the first batch where there was none before it was time."""
+        if self._phase == OBSERVING:
+            average_ranges(self._observed)
+            frozen = self.frozen_from
+            if frozen is not None and run.clock.step >= run.clock.step_of(frozen):
+                self._enter(FROZEN, run.model)
+
+    def on_detach(self, run: Run) -> None:
+        """Give batch norms back to ``model.train()``; quantizers stay, they are part of the model."""
+        for handle in self._norms_held:
+            handle.remove()
+        self._norms_held = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Phase, and the ranges that no checkpoint of the model holds."""
+        return {
+            "phase": self._phase,
+            "norms_frozen": self._norms_frozen,
+            "enabled": [fq.enabled for fq in self._observed],
+            "bounds": torch.stack([fq.bounds for fq in self._observed]) if self._observed else torch.zeros(0, 2),
+            "count": torch.stack([fq.count for fq in self._observed]) if self._observed else torch.zeros(0),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], run: Run) -> None:
+        """Continue where ``state_dict`` was taken; scales and zero points come with the model's own state."""
+        if len(state["enabled"]) != len(self._observed):
+            raise StateError(
+                f"saved state has {len(state['enabled'])} activation quantizers, the model has {len(self._observed)}"
+            )
+        self._phase = int(state["phase"])
+        set_enabled(run.model, self._phase != OFF)
+        for fq in quantizers(run.model).values():
+            fq.observing = self._phase == OBSERVING
+        for fq, enabled, bounds, count in zip(
+            self._observed, state["enabled"], state["bounds"], state["count"], strict=True
+        ):
+            fq.enabled = bool(enabled)
+            fq.bounds.copy_(bounds)
+            fq.count.copy_(count)
+        if state["norms_frozen"]:
+            self._freeze_norms(run.model)
+
+    def _calibrated(self) -> bool:
+        return any(fq.calibrated for fq in self._observed) or not self._observed
+
+    def _at(self, time: float | None) -> float | None:
+        return None if time is None else self._offset + time
+
+    def _enter(self, phase: int, model: nn.Module) -> None:
+        if self._phase == phase:
+            return
+        self._phase = phase
+        if phase == OBSERVING:
+            set_observing(model, True)
+            observe_weights(model)
+            set_enabled(model, True)
+        else:
+            set_observing(model, False)
+            enable_calibrated(model)
+
+    def _freeze_norms(self, model: nn.Module) -> None:
+        self._norms_frozen = True
+        if self._norms_held:
+            return
+        norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+        # The training loop calls model.train() whenever it likes: the hook comes after that, before each forward.
+        self._norms_held = [norm.register_forward_pre_hook(_hold_in_eval) for norm in norms]
+        for norm in norms:
+            norm.eval()
+
+
+def _hold_in_eval(module: nn.Module, args: tuple[Any, ...]) -> None:
+    module.training = False

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparsify.cli.argv import expand_file, flag_name, translate
+from sparsify.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("given_flags", "became"),
+    [
+        ("--evaluation_strategy epoch", "--eval_strategy epoch"),
+        ("--evaluation-strategy=epoch", "--eval_strategy epoch"),
+        ("--warmup_ratio 0.1", "--warmup_steps 0.1"),
+        ("--no_cuda", "--use_cpu"),
+        ("--no_cuda False", "--use_cpu False"),
+        ("--per_gpu_train_batch_size 4", "--per_device_train_batch_size 4"),
+        ("--per_gpu_eval_batch_size=4", "--per_device_eval_batch_size 4"),
+        ("--group_by_length", "--train_sampling_strategy group_by_length"),
+        ("--group_by_length false", ""),
+        ("--adafactor", "--optim adafactor"),
+        ("--include_inputs_for_metrics", "--include_for_metrics inputs"),
+        ("--optim adamw_hf", "--optim adamw_torch"),
+        ("--optim=adamw_ort_fused", "--optim adamw_torch_fused"),
+        ("--overwrite_output_dir", ""),
+        ("--use_ipex", ""),
+        ("--save_safetensors True", ""),
+        ("--half_precision_backend auto", ""),
+        ("--fp16_backend=amp", ""),
+        ("--push_to_hub_token x", "--hub_token x"),
+    ],
+)
+def test_dropped_flags_become_what_they_are_now(given_flags: str, became: str) -> None:
+    found = translate([*given_flags.split(), "--seed", "1"])
+    assert found.argv == [*became.split(), "--seed", "1"]
+    assert len(found.notes) == (0 if given_flags.endswith("false") else 1)
+    assert all(line.startswith("--") and "\n" not in line for line in found.notes)
+
+
+def test_what_is_written_today_stays() -> None:
+    argv = ["--optim", "adamw_torch", "--learning-rate=1e-4", "--label_names", "a", "b", "--max_steps", "-1", "--bf16"]
+    found = translate(argv)
+    assert found.argv == [
+        *("--optim", "adamw_torch", "--learning_rate", "1e-4", "--label_names", "a", "b", "--max_steps", "-1", "--bf16")
+    ]
+    assert found.notes == []
+    assert found.flags == {"optim", "learning_rate", "label_names", "max_steps", "bf16"}
+
+
+def test_todays_flag_wins_over_the_old_one() -> None:
+    found = translate(["--warmup_ratio", "0.1", "--warmup_steps", "5"])
+    assert found.argv == ["--warmup_steps", "5"]
+    assert found.notes == ["--warmup_ratio 0.1 is ignored: --warmup_steps is given"]
+
+
+@pytest.mark.parametrize("ratio", ["1", "1.5", "-0.1", "much", "nan"])
+def test_a_warmup_ratio_without_meaning_is_refused(ratio: str) -> None:
+    with pytest.raises(InputError, match="--warmup_ratio"):
+        translate(["--warmup_ratio", ratio])
+
+
+def test_the_logging_dir_goes_to_the_environment() -> None:
+    found = translate(["--logging_dir", "logs"])
+    assert (found.argv, found.environment) == ([], {"TENSORBOARD_LOGGING_DIR": "logs"})
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+@pytest.mark.parametrize("flag", ["--fp16", "--fp16_full_eval"])
+def test_fp16_without_a_gpu_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch, gpu: bool, flag: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    found = translate([flag])
+    assert found.argv == ([flag] if gpu else [])
+    assert bool(found.notes) is not gpu
+    assert translate([flag, "--no_cuda"]).argv == ["--use_cpu"]
+    assert translate([flag, "false"]).argv == [flag, "false"]
+
+
+def test_a_lone_file_is_the_command_line(tmp_path: Path) -> None:
+    values = {"do_train": True, "learning_rate": 1e-4, "evaluation_strategy": "epoch", "recipe": None}
+    values |= {"recipe_args": {"num_epochs": 2}, "report_to": ["none"], "fp16": False}
+    argv = ["--do_train", "true", "--learning_rate", "0.0001", "--eval_strategy", "epoch"]
+    argv += ["--recipe_args", '{"num_epochs": 2}', "--report_to", "none", "--fp16", "false"]
+    for name in ("args.json", "args.yaml"):
+        (tmp_path / name).write_text(json.dumps(values))
+        assert translate([str(tmp_path / name)]).argv == argv
+
+
+@pytest.mark.parametrize(("text", "told"), [("[1]", "expected flag names"), ("{", "args.json")])
+def test_a_broken_arguments_file_is_told(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "args.json").write_text(text)
+    with pytest.raises(InputError, match=told):
+        expand_file([str(tmp_path / "args.json")])
+    with pytest.raises(InputError, match="no arguments file"):
+        expand_file([str(tmp_path / "other.json")])
+
+
+@given(st.lists(st.from_regex(r"--x[a-z_]{1,8}|[a-z0-9./]{1,8}", fullmatch=True)))
+def test_unknown_flags_and_their_values_pass_through(argv: list[str]) -> None:
+    if len(argv) == 1 and argv[0].endswith((".json", ".yaml", ".yml")):
+        return
+    assert translate(argv).argv == argv
+
+
+@given(st.from_regex(r"[a-z]+([-_][a-z]+)*", fullmatch=True), st.text())
+def test_flag_names(name: str, value: str) -> None:
+    assert flag_name(f"--{name}={value}") == flag_name(f"--{name}") == name.replace("-", "_")
+    assert flag_name(name) is None
+    assert flag_name("--") is None

@@ -1,0 +1,192 @@
+"""The recipe as a whole: loading, saving, metadata, the packaged ones, those of the corpus, and mutated text."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sparsify.errors import InputError, RecipeError
+from sparsify.recipe.recipe import Recipe
+from sparsify.zoo.registry import entries, packaged
+
+STAGED = """\
+__metadata__: {by: me}
+n: 2
+first:
+  __metadata__:
+    level: 0
+    note: eval(nothing)
+  first_modifiers:
+    - !A {x: eval(n)}
+second:
+  n: 3
+  modifiers:
+    - !A
+      x: eval(n)
+    - !B
+"""
+
+
+def test_staged() -> None:
+    recipe = Recipe.load(STAGED)
+    assert [(s.name, [m.type for m in s.modifiers]) for s in recipe.stages] == [
+        ("first", ["A"]),
+        ("second", ["A", "B"]),
+    ]
+    assert [m.path for m in recipe.modifiers] == [
+        "first.first_modifiers[0]",
+        "second.modifiers[0]",
+        "second.modifiers[1]",
+    ]
+    assert recipe.metadata == {"by": "me", "first": {"level": 0, "note": "eval(nothing)"}}
+
+
+def test_plain_has_one_stage() -> None:
+    recipe = Recipe.load("n: 1\nmodifiers: [!A]\n")
+    assert [s.name for s in recipe.stages] == ["default"]
+    assert recipe.stages[0].variables == recipe.variables == {"n": 1}
+    assert recipe.modifiers[0].fields == {}
+
+
+def test_hash_is_of_the_text() -> None:
+    recipe = Recipe.load(STAGED)
+    assert recipe.sha256 == hashlib.sha256(STAGED.encode()).hexdigest()
+    assert Recipe.load(STAGED, "n=4").sha256 != recipe.sha256
+
+
+def test_errors_carry_file_line_column_path_and_hint() -> None:
+    with pytest.raises(RecipeError) as caught:
+        Recipe.from_text("num: 1\nmodifiers:\n  - !A\n    x: eval(nun * 2)\n", origin="my.yaml")
+    error = caught.value
+    assert (error.file, error.line, error.column, error.path) == ("my.yaml", 4, 13, "modifiers[0].x")
+    assert error.hint == "did you mean num?"
+
+
+def test_save_and_load(tmp_path: Path) -> None:
+    recipe = Recipe.load(STAGED, {"n": 9})
+    recipe.save(tmp_path / "recipe.yaml")
+    assert Recipe.load(tmp_path) == recipe
+    assert [p.name for p in tmp_path.iterdir()] == ["recipe.yaml"]
+
+
+def test_a_failed_save_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("old")
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(InputError, match="No space left"):
+        Recipe.load(STAGED).save(path)
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("recipe.yaml", "old")]
+
+
+PACKAGED = sorted(packaged().rglob("recipe*.yaml"))
+
+
+@pytest.mark.parametrize("path", PACKAGED, ids=lambda p: "-".join(p.parts[-3:-1]))
+def test_packaged(path: Path) -> None:
+    stub = f"zoo:{path.parent.relative_to(packaged()).as_posix()}"
+    assert stub in entries()
+    recipe = Recipe.load(stub)
+    assert f"--recipe {stub} " in recipe.text
+    assert "sparsify-train token_classification" in recipe.text
+    assert Recipe.load(recipe.text) == recipe
+    shorter = Recipe.load(stub, {"num_epochs": 2, "distill_hardness": 0.25})
+    assert shorter.variables["num_epochs"] == 2
+    assert shorter.modifiers[0].fields["end_epoch"] == 2
+
+
+def test_all_packaged_recipes_are_there() -> None:
+    assert {path.parent.name for path in PACKAGED} >= {
+        "pruned90_quant-none", "pruned50_quant-none", "pruned80-none", "pruned80_quant-none", "pruned90-none",
+        "base_quant-none",
+    }  # fmt: skip
+
+
+def test_the_seeds_recipe(shared: Path) -> None:
+    seed = next(shared.glob("seeds/002*.txt")).read_text()
+    text = seed.split("```yaml\n", 1)[1].split("```", 1)[0]
+    args = '{"num_epochs":12,"qat_start_epoch":7.0, "observer_epoch": 11.0}'
+    ours = "zoo:nlp/token_classification/obert-base/pytorch/huggingface/conll2003/pruned90_quant-none"
+    for given_args in (None, args):
+        theirs, packaged_one = Recipe.load(text, given_args), Recipe.load(ours, given_args)
+        assert theirs.variables == packaged_one.variables
+        key = {m.type: m.fields for m in theirs.modifiers}
+        assert key == {m.type: m.fields for m in packaged_one.modifiers}
+    assert key["EpochRangeModifier"]["end_epoch"] == 12
+    assert key["LearningRateFunctionModifier"]["init_lr"] == 1.5e-4
+
+
+REFUSED = {
+    "README.md": "no front matter",
+    "integrations__old-examples__pytorch__recipes__mobilenet-pruned_quant.md": ":62:15: undefined alias",
+    "integrations__torchvision__modifiers_refactor_example__e2e_recipe.yaml": ":4:19: unknown variable",
+    "release-0.4__integrations__huggingface-transformers__recipes__97sparsity10epochblock.yaml": ":19:9: duplicate key",
+    "tests__sparseml__helpers.py__py3.yaml": ":8:9: modifiers stand under 'test2_stage'",
+    "tests__sparseml__optim__test_helpers.py__py7.yaml": ":25:1: duplicate key",
+    "tests__sparseml__pytorch__optim__test_manager.py__py4.yaml": ":12:17: not valid YAML",
+    "tests__sparseml__pytorch__sparsification__test_modifier.py__py3.yaml": ":2:1: modifiers stand under",
+    "tests__sparseml__transformers__obcq__obcq_configs__separate_quants__tiny_llama_separate_quant.yaml": "no modifiers",
+    "tests__sparseml__transformers__oneshot__oneshot_configs__tiny_stories_conf1.yaml": "no modifiers found",
+}
+"""Corpus texts that are no recipes, or that the peer misread in silence, and what is said about them."""
+
+
+def test_corpus(shared: Path) -> None:
+    paths = sorted((shared / "data" / "recipe_corpus").iterdir())
+    assert len(paths) > 100
+    for path in paths:
+        try:
+            recipe = Recipe.load(path)
+        except RecipeError as error:
+            assert REFUSED.get(path.name, "<should load>") in str(error), path.name
+            assert error.file == str(path)
+        else:
+            assert path.name not in REFUSED
+            assert Recipe.load(recipe.text) == recipe
+            for name, value in recipe.variables.items():
+                if isinstance(value, int | float):
+                    assert Recipe.load(path, {name: value}).variables == recipe.variables
+
+
+SAMPLES = [
+    STAGED,
+    "n: &n 3 # c\nl: [1, eval(n), {a: b}]\nmodifiers:\n  - !A\n    x: eval(max(n, 2))\n    y: *n\n  - !B {z: 1e-4, d: {eval(n): [a]}}\n",
+    '{"v": 1.5, "m_modifiers": {"A": {"x": "eval(v * 2)"}}}\n',
+    "<!-- x -->\n---\na: 1\nmodifiers: [!A]\n---\n# T\n",
+    "base: &b {x: 1}\ns:\n  <<: *b\n  y: eval(x)\n  modifiers: [!A {k: 'q', v: \"\\u00e9\"}]\n",
+]  # fmt: skip
+PIECES = st.sampled_from(
+    [*"\n:-!&*<>|%@`\"'{}[],#?~ \t\\e0", "eval(", ")", "<<: ", "---\n", "modifiers:", "!A", "*n", "&n ", "!!float ",
+     "\\x", "  ", "\r\n", "\ufeff", "\x85", "\x00", "\U0001f600", "9" * 500, "1e999", ".nan", "[" * 70, "eval(n)"]
+)  # fmt: skip
+EDITS = st.lists(
+    st.tuples(st.integers(0, 400), st.integers(0, 6), PIECES | st.text(max_size=3)), min_size=1, max_size=5
+)
+
+
+def mutated(text: str, edits: list[tuple[int, int, str]]) -> str:
+    for at, length, piece in edits:
+        start = at % (len(text) + 1)
+        text = text[:start] + piece + text[start + length :]
+    return text + "\n"
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from(SAMPLES), EDITS, st.sampled_from([None, "n=5", "x=[1]", '{"v": "a b", "y": null}', "a=eval(n)"]))
+def test_mutated_text_loads_to_itself_or_is_a_recipe_error(
+    text: str, edits: list[tuple[int, int, str]], args: str | None
+) -> None:
+    try:
+        recipe = Recipe.load(mutated(text, edits), args)
+    except RecipeError as error:
+        assert all(p.message for p in error.problems)
+        return
+    assert repr(Recipe.load(recipe.text).modifiers) == repr(recipe.modifiers)
+    assert len(recipe.sha256) == 64
