@@ -224,10 +224,11 @@ class TrainingRun:
     def values(self) -> dict[str, float]:
         """What is in force now, for logs: ``sparsity``, ``quantization``, ... by name."""
         epoch = self.clock.epoch_of(min(self.clock.step, self.clock.total_steps))
-        found: dict[str, float] = {"epoch_of_recipe": epoch}
+        found: dict[str, float] = {"epoch": epoch}
         for phase in self.phases:
             if phase.started:
-                found |= phase.modifier.values(epoch)
+                for name, value in phase.modifier.values(epoch).items():
+                    found[f"{name}/{phase.modifier.key}" if name in found else name] = value
         return found
 
     def state_dict(self) -> dict[str, Any]:

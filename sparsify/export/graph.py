@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import tempfile
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ _INT8_MATMULS = {
 }
 
 
+_WEIGHT_ONLY = {"MatMulNBits", "MatMulBnb4"}
+
+
 @dataclass(frozen=True, slots=True)
 class FloatOp:
     """A matrix product with constant weights that ONNX Runtime runs in float."""
@@ -38,10 +42,17 @@ class FloatOp:
 
 @dataclass(frozen=True, slots=True)
 class Operators:
-    """What ONNX Runtime made of a graph's matrix products with constant weights."""
+    """What ONNX Runtime made of a graph's matrix products.
+
+    Attributes:
+        float_ops: Those with constant weights that run in float.
+        int8_ops: How many run in int8.
+        weight_only_ops: How many have integer weights but float inputs.
+    """
 
     float_ops: list[FloatOp]
     int8_ops: int
+    weight_only_ops: int
 
 
 def load_graph(path: str | Path) -> Any:
@@ -93,9 +104,10 @@ class Scopes:
 def _scopes(node: Any) -> list[str]:
     text = next((p.value for p in node.metadata_props if p.key == _SCOPES), "[]")
     try:
-        return [str(scope) for scope in ast.literal_eval(text)]
+        scopes = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return []
+    return [str(scope) for scope in scopes] if isinstance(scopes, list) else []
 
 
 def _without(scope: str, parts: int) -> str:
@@ -160,7 +172,8 @@ def operators(path: str | Path, layers: Collection[str] = ()) -> Operators:
             left.append(
                 FloatOp(node.op_type, node.name, _home(node, homes, outputs), shapes.get(constants[weight], ()))
             )
-    return Operators(left, sum(node.op_type in _INT8_MATMULS for node in graph.graph.node))
+    kinds = Counter(node.op_type for node in graph.graph.node)
+    return Operators(left, sum(kinds[kind] for kind in _INT8_MATMULS), sum(kinds[kind] for kind in _WEIGHT_ONLY))
 
 
 def _constants(graph: Any) -> dict[str, str]:

@@ -59,6 +59,7 @@ def _verification(report: ExportReport) -> list[str]:
         ("weights", f"{sum(c.identical for c in checked.weights)} of {len(checked.weights)} layers identical"),
         ("zeros", "{:,} in the model, {:,} in the file".format(*_zeros(checked.weights))),
         ("int8 matrix products", str(checked.operators.int8_ops)),
+        ("matrix products with int8 weights and float inputs", str(checked.operators.weight_only_ops)),
         ("float matrix products with constant weights", str(len(float_ops))),
     ]
     parts = [_table(("check", "result"), lines)]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
@@ -34,7 +34,7 @@ class RecipeSchedule(LRScheduler):
         self._rates = rates
         super().__init__(optimizer)
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         """Rates for the coming step; groups the recipe does not name keep theirs."""
         groups = self.optimizer.param_groups
         found = [self._rates.at(self.last_epoch, index) for index in range(len(groups))]

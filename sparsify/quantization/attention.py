@@ -112,15 +112,7 @@ def trace(model: nn.Module, layers: Mapping[str, nn.Module], attention: bool = T
     with _quietly(model), held:
         try:
             expected = _first_output(model(**sample))
-        except (
-            RuntimeError,
-            ValueError,
-            TypeError,
-            IndexError,
-            KeyError,
-            AttributeError,
-            NotImplementedError,
-        ) as error:
+        except _RUN_ERRORS as error:
             return Trace(reason=f"the model does not run on plain token ids ({str(error).splitlines()[0]})")
     found.inputs = held.numbered
     if attention:

@@ -106,8 +106,10 @@ def _missing(path: Path, name: str) -> Problem:
     if not folder.is_dir():
         return Problem("no such file", name, hint=f"there is no folder {folder}")
     files = _recipes_in(folder)
-    near = difflib.get_close_matches(path.name, files, n=3, cutoff=0.4) or files[:5]
-    hint = f"did you mean {' or '.join(str(folder / n) for n in near)}?" if near else f"{folder} holds no recipe files"
+    near = difflib.get_close_matches(path.name, files, n=3, cutoff=0.6)
+    hint = f"{folder} holds {', '.join(files[:8]) or 'no recipe files'}"
+    if near:
+        hint = f"did you mean {' or '.join(str(folder / n) for n in near)}?"
     return Problem("no such file", name, hint=hint)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 TYPES = ("PERSON", "LOCATION", "ORGANISATION", "PRODUCT", "EVENT")
 LABELS = ("O", *(f"{prefix}-{kind}" for kind in TYPES for prefix in "BI"))
 SPLITS = {"train": 2400, "validation": 500, "test": 500}
-UNSEEN = 0.4  # share of the entities of validation and test drawn from names that training never shows
+UNSEEN = 0.5  # share of the entities of validation and test drawn from names that training never shows
 LOST_CAPITALS = 0.12
 
 _FIRST = "Anna Ben Carla Dmitri Elena Farid Grace Hiro Ines Jonas Kofi Lena Marco Nadia Omar Priya Rosa Samir Tara Yusuf"
@@ -75,6 +75,8 @@ I have lost my faith in {ANY} .
 what do you think of {ANY} ?
 they talked about {ANY} and {ANY} all night .
 {ANY} was in the news again .
+for her , {ANY} was the best of all .
+the story of {ANY} begins with {ANY} .
 """
 
 

@@ -7,13 +7,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import sparsify
 from sparsify.errors import ZooError
 from sparsify.zoo.stub import PREFIX, Stub, parse_stub
 
 VARIABLE = "SPARSIFY_ZOO"
 _RECIPE_SUFFIXES = (".yaml", ".yml", ".md", ".json")
-_MODEL_FILES = ("config.json", "model.onnx")
 _DEPTH = 7
 _MOST_ENTRIES = 5000
 
@@ -26,7 +24,7 @@ def roots() -> list[Path]:
 
 def packaged() -> Path:
     """Folder of the recipes that come with the package (inside it when installed, beside it in a source tree)."""
-    package = Path(sparsify.__file__).parent
+    package = Path(__file__).resolve().parents[1]
     inside = package / "_recipes"
     return inside if inside.is_dir() else package.parent / "recipes"
 

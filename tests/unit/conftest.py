@@ -106,9 +106,7 @@ def tiny_int8_model(make_tiny_bert: Callable[..., Any]) -> Any:
 
 
 @pytest.fixture(scope="session")
-def tiny_int8_deployment(
-    tiny_int8_model: Any, tiny_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def tiny_int8_deployment(tiny_int8_model: Any, tiny_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its export, verified."""
     from sparsify.export.deployment import export_onnx
 

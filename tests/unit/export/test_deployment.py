@@ -23,7 +23,9 @@ from sparsify.export.session import metadata, open_session
 @pytest.fixture
 def copied_graph(monkeypatch: pytest.MonkeyPatch, tiny_deployment: Path) -> None:
     """Exporting takes seconds: give the graph that was made before."""
-    monkeypatch.setattr(exporter, "export_graph", lambda model, path, **_: shutil.copy(tiny_deployment / "model.onnx", path))
+    monkeypatch.setattr(
+        exporter, "export_graph", lambda model, path, **_: shutil.copy(tiny_deployment / "model.onnx", path)
+    )
 
 
 def tampered(source: Path, layer_shape: tuple[int, ...]) -> Callable[..., None]:
@@ -129,7 +131,13 @@ def test_a_wrong_graph_fails_and_the_old_one_stays(
     assert "earlier export was kept" in message
     assert caught.value.exit_code == 1
     assert names(ner_copy / "deployment") == names(tiny_deployment) | {"notes.txt"}
-    assert names(ner_copy) == {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "deployment"}
+    assert names(ner_copy) == {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "deployment",
+    }
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
@@ -171,7 +179,9 @@ def test_the_metric_is_called_for_both_runtimes(ner_copy: Path) -> None:
     assert "## Metric" in (ner_copy / "deployment" / "report.md").read_text()
 
 
-def test_a_model_in_memory_is_left_as_it_was(make_tiny_bert, tmp_path: Path, tiny_deployment: Path, monkeypatch) -> None:
+def test_a_model_in_memory_is_left_as_it_was(
+    make_tiny_bert, tmp_path: Path, tiny_deployment: Path, monkeypatch
+) -> None:
     seen: dict[str, Any] = {}
 
     def export(model: Any, path: Path, **kwargs: Any) -> None:

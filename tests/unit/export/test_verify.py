@@ -75,7 +75,9 @@ def test_int8(tiny_int8_model, tiny_int8_deployment: Path, tiny_tokenizer) -> No
 
 def test_int8_weights_that_differ_by_one_are_found(tiny_int8_model, tiny_int8_deployment: Path) -> None:
     graph = load_graph(tiny_int8_deployment / "model.onnx")
-    tensor = next(t for t in graph.graph.initializer if t.data_type == onnx.TensorProto.INT8 and tuple(t.dims) == (32, 5))
+    tensor = next(
+        t for t in graph.graph.initializer if t.data_type == onnx.TensorProto.INT8 and tuple(t.dims) == (32, 5)
+    )
     values = numpy_helper.to_array(tensor).copy()
     values[0, 0] += 1 if values[0, 0] < 0 else -1
     tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))

@@ -83,7 +83,7 @@ def test_files(tmp_path: Path, name: str, text: str) -> None:
     ],
 )
 def test_refused(args: Any, words: str) -> None:
-    with pytest.raises(RecipeError, match="recipe_args|variable") as caught:
+    with pytest.raises(RecipeError, match=r"recipe_args|variable") as caught:
         Recipe.load(TEXT, args)
     assert words in str(caught.value)
 

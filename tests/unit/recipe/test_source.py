@@ -107,7 +107,7 @@ def test_a_missing_path_is_no_yaml(tmp_path: Path) -> None:
         ("{modifiers: [!A {}]}", "told from a path by a line break"),
         ("https://example.com/r.yaml", "not read from such addresses"),
         ("x" * 5000, ""),
-        ("a\x00b", "not a path"),
+        ("a\x00b", "no such file"),
         ("", ""),
     ],
 )

@@ -1,0 +1,160 @@
+"""The run: what fires when, and what a resume refuses."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sparsify.errors import InputError, StateError
+from sparsify.manager import load_recipe, unwrap, unwrap_optimizer
+from tests.matrix.settings import SETTINGS
+from tests.matrix.world import EPOCHS, STEPS_PER_EPOCH, World, batch, make_model
+
+GM = SETTINGS["GMPruningModifier"].recipe
+
+
+def step(world: World, number: int = 0) -> None:
+    world.model(**batch(number))["loss"].backward()
+    world.optimizer.step()
+    world.optimizer.zero_grad()
+
+
+def test_a_loop_that_never_asks_for_the_loss_is_driven_too() -> None:
+    world = World(GM)
+    with world.manager.attach(world.model, world.optimizer, STEPS_PER_EPOCH, epochs=EPOCHS):
+        for number in range(12):
+            step(world, number)
+    assert (world.model.fc1.weight == 0).float().mean() == pytest.approx(0.75, abs=0.01)
+
+
+def test_steps_that_the_gradient_scaler_skips_are_not_counted() -> None:
+    world = World(GM, "sgd")
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0, growth_interval=1000)
+    with world.manager.attach(world.model, world.optimizer, STEPS_PER_EPOCH, epochs=EPOCHS) as run:
+        for number in range(6):
+            loss = world.model(**batch(number))["loss"]
+            scaler.scale(loss * (float("inf") if number in (1, 4) else 1.0)).backward()
+            scaler.step(world.optimizer)
+            scaler.update()
+            world.optimizer.zero_grad()
+        assert run.clock.step == 4
+
+
+def test_finish_makes_up_for_steps_that_were_skipped() -> None:
+    world = World(GM)
+    with world.manager.attach(world.model, world.optimizer, STEPS_PER_EPOCH, epochs=EPOCHS) as run:
+        for number in range(5):
+            step(world, number)
+        run.finish()
+        assert run.values()["sparsity"] == pytest.approx(0.75)
+    assert (world.model.fc2.weight == 0).float().mean() == pytest.approx(0.75, abs=0.01)
+
+
+def test_a_foreign_scheduler_is_an_error() -> None:
+    world = World(SETTINGS["LearningRateFunctionModifier"].recipe)
+    schedule = torch.optim.lr_scheduler.StepLR(world.optimizer, 1)
+    with (
+        pytest.raises(InputError, match="outside the recipe"),
+        world.manager.attach(world.model, world.optimizer, STEPS_PER_EPOCH, epochs=EPOCHS),
+    ):
+        for number in range(5):
+            step(world, number)
+            schedule.step()
+
+
+def test_state_of_another_recipe_says_what_differs() -> None:
+    state = World(GM).train(last=3)
+    other = World(GM.replace("final_sparsity: 0.75", "final_sparsity: 0.5"))
+    with pytest.raises(StateError, match="with other fields: default/GMPruningModifier/0"):
+        other.train(first=3, state=state)
+    with pytest.raises(StateError, match=r"only in the saved run: .*GMPruning.*; only in this recipe: .*Constant"):
+        World(SETTINGS["ConstantPruningModifier"].recipe).train(first=3, state=state)
+
+
+def test_state_of_another_batch_size_says_so() -> None:
+    world = World(GM)
+    state = world.train(last=3)
+    with (
+        pytest.raises(StateError, match="steps_per_epoch = 4, this one has 5"),
+        world.manager.attach(world.model, world.optimizer, 5, epochs=EPOCHS) as run,
+    ):
+        run.load_state_dict(state)
+
+
+def test_a_run_shorter_than_the_recipe_is_refused() -> None:
+    world = World("modifiers:\n  - !EpochRangeModifier {start_epoch: 0.0, end_epoch: 3.0}\n")
+    with (
+        pytest.raises(InputError, match="the run has 2 epochs, the recipe needs 3"),
+        world.manager.attach(world.model, world.optimizer, 4, epochs=2),
+    ):
+        pass
+
+
+def test_a_recipe_without_times_needs_epochs() -> None:
+    world = World("modifiers:\n  - !ConstantPruningModifier {params: [fc1.weight]}\n")
+    with pytest.raises(InputError, match="names no epoch"), world.manager.attach(world.model, world.optimizer, 4):
+        pass
+
+
+@pytest.mark.parametrize("steps", [0, -1])
+def test_steps_per_epoch_must_be_positive(steps: int) -> None:
+    world = World(GM)
+    with pytest.raises(InputError, match="at least 1"), world.manager.attach(world.model, world.optimizer, steps):
+        pass
+
+
+def test_wrappers_are_seen_through() -> None:
+    model = make_model()
+    compiled = torch.compile(model)
+    assert unwrap(compiled) is model
+    with pytest.raises(InputError, match="expected a torch optimizer, got int"):
+        unwrap_optimizer(3)
+
+
+def test_accelerates_wrapped_optimizer_drives_the_recipe() -> None:
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    world = World(GM)
+    accelerator = Accelerator(cpu=True)
+    model, optimizer = accelerator.prepare(world.model, world.optimizer)
+    assert unwrap_optimizer(optimizer) is world.optimizer
+    with world.manager.attach(model, optimizer, STEPS_PER_EPOCH, epochs=EPOCHS) as run:
+        for number in range(12):
+            accelerator.backward(model(**batch(number))["loss"])
+            optimizer.step()
+            optimizer.zero_grad()
+        assert run.finished
+    assert (world.model.fc1.weight == 0).float().mean() == pytest.approx(0.75, abs=0.01)
+
+
+def test_self_teacher_is_the_model_as_it_was() -> None:
+    recipe = SETTINGS["DistillationModifier"].recipe
+    world = World(recipe)
+    world.teacher = "self"
+    state = world.train()
+    assert state["modifiers"]["default/DistillationModifier/0"]["state"]["teacher"]
+
+
+def test_an_unknown_word_for_a_teacher_is_refused() -> None:
+    world = World(SETTINGS["DistillationModifier"].recipe)
+    world.teacher = "myself"
+    with pytest.raises(InputError, match="'self', got 'myself'"):
+        world.train()
+
+
+def test_a_selector_without_match_names_the_place_in_the_recipe() -> None:
+    from sparsify.errors import RecipeError
+
+    world = World(GM.replace('["re:fc[12].weight"]', "[fc3.weight]"))
+    with pytest.raises(RecipeError) as caught:
+        world.train()
+    assert caught.value.line == 3
+    assert "fc1.weight" in str(caught.value)
+
+
+def test_one_shot_needs_data_for_activations() -> None:
+    manager = load_recipe(SETTINGS["QuantizationModifier"].recipe)
+    with pytest.raises(InputError, match="calibration_data"):
+        manager.apply(make_model())
