@@ -76,10 +76,10 @@ def show(report: BenchmarkReport) -> None:
     threads = "thread" if report.threads == 1 else "threads"
     setting = f"batch {report.batch}, length {report.length}, {report.threads} {threads}"
     table = Table(title=f"{setting}, {report.rounds} interleaved rounds", caption=_caption(report))
-    for name in ("model", "runtime", "p50 ms", "p95 ms", "times as fast", "MB", "MB gzipped", "int8 ops", "float ops"):
-        table.add_column(name, justify="left" if name in ("model", "runtime") else "right", overflow="fold")
-    for timing in report.timings:
-        table.add_row(*_cells(timing))
+    for name in ("model", "ms p50 / p95", "times as fast", "MB / gzipped", "ops int8 / float"):
+        table.add_column(name, justify="left" if name == "model" else "right", overflow="fold")
+    for name, timing in zip(_names(report), report.timings, strict=True):
+        table.add_row(name, *_cells(timing))
     common.console().print(table)
     for timing in report.timings:
         if timing.int8_ops and timing.float_ops:
@@ -87,11 +87,23 @@ def show(report: BenchmarkReport) -> None:
             common.say(f"{timing.target}: left in float: {left}")
 
 
+def _names(report: BenchmarkReport) -> list[str]:
+    """The targets without the folders that all of them share."""
+    from pathlib import Path
+
+    paths = [Path(timing.target) for timing in report.timings]
+    while (
+        len({path.parts[:1] for path in paths}) == 1 and all(len(path.parts) > 1 for path in paths) and len(paths) > 1
+    ):
+        paths = [path.relative_to(path.parts[0]) for path in paths]
+    runtimes = [" (torch)" if timing.runtime == "torch" else "" for timing in report.timings]
+    return [f"{path}{runtime}" for path, runtime in zip(paths, runtimes, strict=True)]
+
+
 def _cells(timing: Timing) -> tuple[str, ...]:
-    packed = "" if timing.gzip_bytes is None else f"{timing.gzip_bytes / 1e6:.2f}"
-    ops = ("", "") if timing.float_ops is None else (str(timing.int8_ops), str(len(timing.float_ops)))
-    speed = (f"{timing.p50:.2f}", f"{timing.p95:.2f}", f"{timing.ratio:.2f}")
-    return (timing.target, timing.runtime, *speed, f"{timing.bytes / 1e6:.2f}", packed, *ops)
+    packed = "" if timing.gzip_bytes is None else f" / {timing.gzip_bytes / 1e6:.2f}"
+    ops = "" if timing.float_ops is None else f"{timing.int8_ops} / {len(timing.float_ops)}"
+    return (f"{timing.p50:.2f} / {timing.p95:.2f}", f"{timing.ratio:.2f}", f"{timing.bytes / 1e6:.2f}{packed}", ops)
 
 
 def _caption(report: BenchmarkReport) -> str:

@@ -22,7 +22,7 @@ MAX_LOSS = 2.0
 MIN_ONE_SHOT_LOSS = 10.0
 """F1 points that the same sparsity must cost without training, or the demo would prove nothing."""
 _EPOCHS, _RATE, _LENGTH = 6, 1e-3, 64
-_TEXT = "Yesterday Anna Jordan from Apple showed the new Galaxy Pro at the Harvest Festival in Austin ."
+_TEXT = "Apple has hired Grace Austin as its new director in Sydney ."
 
 
 class _Failed(SparsifyError):
@@ -37,15 +37,15 @@ class Outcome:
         name: What it is called.
         validation: F1 on the validation split, 0 to 100.
         test: F1 on the test split.
+        model: What the model holds, as ``ModelReport.to_dict`` gives it.
         onnx_test: F1 of the ONNX file on the test split, None where it was not exported.
-        report: The export's report.json, None likewise.
     """
 
     name: str
     validation: float
     test: float
+    model: dict[str, Any]
     onnx_test: float | None = None
-    report: dict[str, Any] | None = None
 
 
 def run(argv: Sequence[str]) -> int:
@@ -59,7 +59,7 @@ def run(argv: Sequence[str]) -> int:
         return error.exit_code
     _show(outcomes, timed)
     common.console().print(f"{time.monotonic() - began:.0f} s; everything is in {root}")
-    _judge(outcomes)
+    _judge(*outcomes[1:])
     return 0
 
 
@@ -89,12 +89,12 @@ def _everything(root: Path, seed: int) -> tuple[list[Outcome], BenchmarkReport]:
     recipe = root / "one_shot.yaml"
     recipe.write_text(_one_shot_recipe(), encoding="utf-8")
     _train(dense, one_shot, files, seed, ["--one_shot", "--recipe", str(recipe)])
-    return _deploy(control, compressed, one_shot, files)
+    timed = _deploy(control, compressed, files)
+    named = {"dense": dense, "dense control": control, "compressed": compressed, "one shot": one_shot}
+    return [_outcome(name, folder) for name, folder in named.items()], timed
 
 
-def _deploy(
-    control: Path, compressed: Path, one_shot: Path, files: dict[str, Path]
-) -> tuple[list[Outcome], BenchmarkReport]:
+def _deploy(control: Path, compressed: Path, files: dict[str, Path]) -> BenchmarkReport:
     from sparsify.cli import benchmark as benchmark_command
     from sparsify.cli import export, predict
     from sparsify.export.benchmark import benchmark
@@ -109,8 +109,7 @@ def _deploy(
     _heading(9, "Entities, by the compressed ONNX file")
     common.console().print(_TEXT, markup=False)
     _command(predict.main, [str(compressed / "deployment"), _TEXT])
-    named = (("dense control", control), ("compressed", compressed), ("one shot", one_shot))
-    return [_outcome(name, folder) for name, folder in named], timed
+    return timed
 
 
 def _train(start: Path, output: Path, files: dict[str, Path], seed: int, more: Sequence[str]) -> None:
@@ -142,23 +141,26 @@ def _command(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> None:
 
 
 def _one_shot_recipe() -> str:
-    """A pruning recipe of the demo recipe's own parameters and sparsity, without the rest."""
+    """A recipe that prunes what the demo's recipe prunes, to the same sparsity, and does nothing else."""
     from sparsify.manager import load_recipe
 
-    pruner = next(m for m in load_recipe(RECIPE).modifiers if m.kind == "pruning")
-    fields = {"params": getattr(pruner, "params"), "final_sparsity": getattr(pruner, "final_sparsity")}  # noqa: B009
-    entry = json.dumps(fields | {"init_sparsity": 0.0, "start_epoch": 0.0, "end_epoch": 1.0, "update_frequency": 1.0})
-    return f"# The demo's zeros at once, to see what its training is for.\npruning_modifiers:\n  - !GMPruningModifier {entry}\n"
+    specs = [spec for stage in load_recipe(RECIPE).recipe.stages for spec in stage.modifiers]
+    fields = next(spec.fields for spec in specs if spec.type == "GMPruningModifier")
+    entry = json.dumps(fields | {"start_epoch": 0.0, "end_epoch": 1.0})
+    return f"# The demo's zeros at once: what its recipe's training is for.\npruning_modifiers:\n  - !GMPruningModifier {entry}\n"
 
 
 def _outcome(name: str, folder: Path) -> Outcome:
     metrics = json.loads((folder / "all_results.json").read_text(encoding="utf-8"))
-    found = {"validation": 100 * metrics["eval_f1"], "test": 100 * metrics["predict_f1"]}
+    validation, test = 100 * metrics["eval_f1"], 100 * metrics["predict_f1"]
     path = folder / "deployment" / "report.json"
-    if not path.is_file():
-        return Outcome(name, **found)
-    report = json.loads(path.read_text(encoding="utf-8"))
-    return Outcome(name, **found, onnx_test=100 * report["metrics"]["onnxruntime"]["f1"], report=report)
+    if path.is_file():
+        report = json.loads(path.read_text(encoding="utf-8"))
+        return Outcome(name, validation, test, report["model"], 100 * report["metrics"]["onnxruntime"]["f1"])
+    from sparsify.analysis.report import model_report
+    from sparsify.export.checkpoint import load_model
+
+    return Outcome(name, validation, test, model_report(load_model(folder)).to_dict())
 
 
 def _show(outcomes: Sequence[Outcome], timed: BenchmarkReport) -> None:
@@ -176,34 +178,32 @@ def _show(outcomes: Sequence[Outcome], timed: BenchmarkReport) -> None:
 def _rows(outcomes: Sequence[Outcome], timed: BenchmarkReport) -> list[list[str]]:
     from sparsify.analysis.report import PRUNABLE, WHOLE
 
-    reports = [outcome.report for outcome in outcomes]
-    models = [None if report is None else report["model"] for report in reports]
-    times = [*timed.timings, *[None] * (len(outcomes) - len(timed.timings))]
+    exported = iter(timed.timings)
+    times = [None if outcome.onnx_test is None else next(exported) for outcome in outcomes]
     return [
         ["F1, validation", *(f"{o.validation:.2f}" for o in outcomes)],
         ["F1, test", *(f"{o.test:.2f}" for o in outcomes)],
         ["F1, test, ONNX Runtime", *("" if o.onnx_test is None else f"{o.onnx_test:.2f}" for o in outcomes)],
-        [PRUNABLE, *("" if m is None else f"{m['sparsity_prunable']:.1%}" for m in models)],
-        [WHOLE, *("" if m is None else f"{m['sparsity_model']:.1%}" for m in models)],
-        ["bits of the weights", *("" if m is None else m["bits"] for m in models)],
+        [PRUNABLE, *(f"{o.model['sparsity_prunable']:.1%}" for o in outcomes)],
+        [WHOLE, *(f"{o.model['sparsity_model']:.1%}" for o in outcomes)],
+        ["bits of the weights", *(str(o.model["bits"]) for o in outcomes)],
         ["ONNX file", *("" if t is None else f"{t.bytes / 1e6:.2f} MB" for t in times)],
-        ["ONNX file, gzipped", *("" if t is None or not t.gzip_bytes else f"{t.gzip_bytes / 1e6:.2f} MB" for t in times)],
+        ["ONNX file, gzipped", *("" if t is None else f"{(t.gzip_bytes or 0) / 1e6:.2f} MB" for t in times)],
         ["latency (p50)", *("" if t is None else f"{t.p50:.2f} ms" for t in times)],
         ["times as fast", *("" if t is None else f"{t.ratio:.2f}" for t in times)],
     ]
 
 
-def _judge(outcomes: Sequence[Outcome]) -> None:
+def _judge(control: Outcome, compressed: Outcome, one_shot: Outcome) -> None:
     """Say whether the demo shows what it is there to show.
 
     Raises:
         CheckFailed: It does not.
     """
-    control, compressed, one_shot = outcomes
-    lost, at_once = control.test - compressed.test, control.test - one_shot.test
-    line = f"compressed is {lost:.2f} F1 points below the dense control; the same zeros in one shot lose {at_once:.2f}"
-    if lost > MAX_LOSS or at_once < MIN_ONE_SHOT_LOSS:
-        raise CheckFailed(f"{line} (wanted: at most {MAX_LOSS:g}, at least {MIN_ONE_SHOT_LOSS:g})")
+    change, at_once = compressed.test - control.test, one_shot.test - control.test
+    line = f"F1 against the dense control: compressed {change:+.2f} points, the same zeros in one shot {at_once:+.2f}"
+    if -change > MAX_LOSS or -at_once < MIN_ONE_SHOT_LOSS:
+        raise CheckFailed(f"{line} (wanted: at least -{MAX_LOSS:g}, at most -{MIN_ONE_SHOT_LOSS:g})")
     common.console().print(line)
 
 

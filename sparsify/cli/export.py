@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--external_data", choices=list(_BOOLS), default="auto", help=where)
     check = p.add_argument_group("verification")
     check.add_argument(
-        "--samples", "--validation_file", metavar="FILE", help="compare on these (default: made-up tokens)"
+        "--samples", "--validation_file", metavar="FILE", help="compare on these (default: made-up sentences)"
     )
     check.add_argument("--text_column_name", metavar="NAME", help="column of their text (default: tokens, text, ...)")
     check.add_argument("--max_samples", type=int, default=1000, metavar="N", help="at most so many (default: 1000)")
@@ -59,6 +59,12 @@ def parser() -> argparse.ArgumentParser:
         "--eval", metavar="FILE", help="also the metric on this labelled file, in torch and ONNX Runtime"
     )
     check.add_argument("--label_column_name", metavar="NAME", help="column of its labels")
+    check.add_argument(
+        "--max_seq_length",
+        type=int,
+        metavar="N",
+        help="tokens kept of its sentences: give training's to compare with it",
+    )
     check.add_argument("--no_verify", action="store_true", help="do not compare the file with the model")
     p.add_argument("--json", action="store_true", help="print the whole report as JSON")
     for name in ("--finetuning_task", "--num_export_samples", "--data_args"):
@@ -93,7 +99,7 @@ def _main(argv: list[str]) -> int:
         tolerance=args.tolerance,
         external_data=_BOOLS[args.external_data],
         verify=not args.no_verify,
-        evaluate=_evaluation(args),
+        evaluate=_evaluation(args, shapes),
     )
     if args.json:
         print(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
@@ -128,12 +134,13 @@ def _samples(args: argparse.Namespace) -> Any:
     return read_samples(args.samples, limit=args.max_samples, column=args.text_column_name)
 
 
-def _evaluation(args: argparse.Namespace) -> Evaluate | None:
+def _evaluation(args: argparse.Namespace, shapes: Shapes) -> Evaluate | None:
     if args.eval is None:
         return None
     from sparsify.cli.evaluate import entity_evaluation
 
-    return entity_evaluation(args.eval, text=args.text_column_name, label=args.label_column_name)
+    columns = {"text": args.text_column_name, "label": args.label_column_name}
+    return entity_evaluation(args.eval, **columns, max_length=args.max_seq_length, shapes=shapes)
 
 
 def _show(report: ExportReport) -> None:

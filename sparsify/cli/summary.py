@@ -18,6 +18,8 @@ _METRICS = ("f1", "precision", "recall", "accuracy", "loss")
 def show(result: Result) -> None:
     """Print metrics, what the model weighs now, and where the files are."""
     table = Table(title="Result", title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")  # paths are to be copied whole
     for name, value in _measured(result.metrics):
         table.add_row(name, f"{value:.4f}")
     for name, text in _weighed(result):

@@ -33,7 +33,7 @@ def _main(argv: list[str]) -> int:
         common.console().print(full_help(f"sparsify-train {task}"), markup=False)
         return 0
     if "--demo" in rest:
-        from sparsify.tasks import demo
+        from sparsify.cli import demo
 
         return int(demo.run([a for a in rest if a != "--demo"]) or 0)
     return _train(rest)

@@ -131,7 +131,7 @@ def export_onnx(
         strict: Make that contradiction, and layers left in float against the recipe, an error.
         opset: ONNX opset; the exporter's default where None.
         shapes: ``"dynamic"``, or a fixed (batch, length in tokens).
-        samples: What to compare on: texts, lists of words, or a data file; generated token ids where None.
+        samples: What to compare on: texts, lists of words, or a data file; made-up ones where None.
         max_samples: How many of them at most.
         tolerance: Replaces 1e-4 (fp32: largest difference of a logit) or 0.005 (int8: largest share of predictions
             that may differ).

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsify.errors import ExportError
+from sparsify.export.constants import fold_constant_products
 from sparsify.quantization.export_form import has_active_quantizers, to_export_form
 
 DEFAULT_OPSET = 20
@@ -64,6 +65,7 @@ def export_graph(
     wrapped = _Named(_prepared(model), list(input_names), list(output_names)).eval()
     with _silence():
         program = _export(wrapped, inputs, list(output_names), dynamic, opset)
+        fold_constant_products(program.model)
         program.model.metadata_props.update({k: str(v) for k, v in (metadata or {}).items()})
         _save(program, Path(path), external_data)
 

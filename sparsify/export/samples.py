@@ -22,6 +22,13 @@ from sparsify.errors import InputError
 Sample = str | list[str]
 _COLUMNS = ("tokens", "words", "text", "sentence", "question", "sentence1", "review", "input")
 _BATCHES = (1, 2, 3, 8)
+_CLAUSE: tuple[tuple[str, ...], ...] = (
+    ("Yesterday", "In the morning ,", "Last June", "Nobody knows why", "At noon", "After the game", "Today"),
+    ("Maria Lopez", "the old captain", "John", "a team from Acme Corp", "Dr Chen", "our neighbour", "she", "Google"),
+    ("met", "wrote to", "bought", "was looking for", "moved away from", "has not forgotten", "laughed about", "sold"),
+    ("the mayor of Oslo", "two bottles of milk", "Apple", "her brother Sam", "a red bicycle", "the United Nations"),
+    ("in Paris", "at the station", "near the river Nile", "on Friday", "for 20 dollars", "at work", "in New York City"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +155,22 @@ def encode(
 
 def _first_pieces(word_ids: list[int | None]) -> list[bool]:
     return [word is not None and word != before for word, before in zip(word_ids, [None, *word_ids], strict=False)]
+
+
+def made_up_texts(count: int, seed: int = 0) -> list[Sample]:
+    """English sentences of several lengths, names in them; the same for the same arguments."""
+    rng = np.random.default_rng(seed)
+
+    def clause() -> str:
+        return " ".join(str(rng.choice(part)) for part in _CLAUSE)
+
+    return [" and then ".join(clause() for _ in range(1 + number % 4)) + " ." for number in range(count)]
+
+
+def knows(tokenizer: Any, texts: Sequence[Sample]) -> bool:
+    """Whether a tokenizer reads texts in its own vocabulary: at most one token in ten is unknown to it."""
+    ids = [i for text in texts for i in tokenizer(text, add_special_tokens=False)["input_ids"]]
+    return ids.count(tokenizer.unk_token_id) <= len(ids) / 10
 
 
 def generate(

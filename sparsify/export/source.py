@@ -17,12 +17,13 @@ from torch import nn
 
 from sparsify.analysis.report import quantized
 from sparsify.errors import InputError
-from sparsify.export.samples import Batch, Sample, encode, generate, read_samples
+from sparsify.export.samples import Batch, Sample, encode, generate, knows, made_up_texts, read_samples
 from sparsify.export.task import Task, input_names, max_length, resolve_task
 from sparsify.quantization.layers import set_observing
 
 logger = logging.getLogger(__name__)
 MAX_SAMPLES = 1000
+_MADE_UP = 64
 _TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -94,7 +95,8 @@ class Source:
         """Inputs to compare on, and where they came from (``samples`` or ``generated``).
 
         Args:
-            samples: Texts, lists of words, or a data file; None generates token ids.
+            samples: Texts, lists of words, or a data file; None makes them up: sentences, or token ids where the
+                tokenizer does not know their words.
             shape: A fixed (batch, length).
             limit: How many samples at most.
             inputs: Names of the graph's inputs; the model's own by default.
@@ -104,6 +106,8 @@ class Source:
         """
         names = self.inputs if inputs is None else inputs
         bounds: dict[str, Any] = {"max_length": self.max_length, "shape": shape}
+        if samples is None and self.tokenizer is not None and knows(self.tokenizer, texts := made_up_texts(_MADE_UP)):
+            return encode(texts, self.tokenizer, names, **bounds), "generated"
         if samples is None:
             pad = self.config.pad_token_id or 0
             bounds |= {"tokenizer": self.tokenizer, "pad_id": pad}

@@ -118,7 +118,7 @@ def verify(
     Args:
         model: A model folder or a transformers model.
         deployment: The deployment folder or ONNX file; ``MODEL/deployment`` by default.
-        samples: Texts, lists of words, or a data file; generated token ids where None.
+        samples: Texts, lists of words, or a data file; made-up ones where None.
         tolerance: For an fp32 graph the largest difference of a logit, for an int8 graph the largest share of
             predictions that may differ.
         tokenizer: Encodes the samples; the model folder's by default.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any, Literal
@@ -145,7 +146,7 @@ class LearningRateModifier(_LearningRate):
             raise ValueError(f"lr_kwargs.milestones must be a list of epochs, got {value!r}")
         end = self.end_epoch if self.end_epoch >= 0 else math.inf
         bounds = [max(self.start_epoch, 0.0), *value, end]
-        if any(late <= early for early, late in zip(bounds, bounds[1:], strict=False)):
+        if any(late <= early for early, late in itertools.pairwise(bounds)):
             raise ValueError(
                 f"lr_kwargs.milestones must rise and lie between start_epoch {bounds[0]:g} and end_epoch "
                 f"{self.end_epoch:g}, got {value!r}"

@@ -139,7 +139,9 @@ class TrainableParamsModifier(Modifier):
 def without_end(value: float) -> float:
     """Refuse an ``end_epoch`` on what is set once."""
     if value != -1:
-        raise ValueError("it is set once and holds, so end_epoch can only be -1; let a later modifier set another value")
+        raise ValueError(
+            "it is set once and holds, so end_epoch can only be -1; let a later modifier set another value"
+        )
     return value
 
 

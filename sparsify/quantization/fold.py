@@ -10,6 +10,8 @@ from torch import nn
 
 from sparsify.quantization.layers import QConv2d
 
+_SMALLEST = 1e-30  # of a scale: its reciprocal is still finite
+
 
 def conv_norm_pairs(model: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d, nn.Sequential, str]]:
     """Convolutions followed directly by a batch norm in one ``nn.Sequential``: there the order is known.
@@ -45,8 +47,9 @@ def fold_batch_norms(model: nn.Module) -> int:
         shift = -mean.float() * factor if norm.bias is None else norm.bias.float() - mean.float() * factor
         bias = shift if conv.bias is None else conv.bias.float() * factor + shift
         conv.bias = nn.Parameter(bias)
-        conv.weight.mul_(factor.view(-1, 1, 1, 1))
-        conv.weight_fq.scale.mul_(factor.abs().clamp(min=torch.finfo(torch.float32).tiny))
+        # Rounded first: products of the integers, so that no rounding error of the factor moves one of them.
+        conv.weight.copy_(conv.weight_fq.round(conv.weight) * factor.view(-1, 1, 1, 1))
+        conv.weight_fq.scale.mul_(factor.abs()).clamp_(min=_SMALLEST)
         parent._modules[name] = nn.Identity()
         folded += 1
     return folded

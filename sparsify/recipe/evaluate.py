@@ -115,7 +115,7 @@ class Evaluator:
             value = scalar(node)
             expression = expression_in(value) if self.expressions and isinstance(value, str) else None
         except ValueError as error:
-            cut = node.plain and node.text.startswith("eval(")
+            cut = node.plain and node.text.count("(") > node.text.count(")")
             hint = "inside [...] and {...} quote an expression that holds a comma: 'eval(max(1, 2))'" if cut else None
             self._report(node.mark, str(error), path, hint)
             return FAILED

@@ -11,15 +11,24 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 TYPES = ("PERSON", "LOCATION", "ORGANISATION", "PRODUCT", "EVENT")
 LABELS = ("O", *(f"{prefix}-{kind}" for kind in TYPES for prefix in "BI"))
 SPLITS = {"train": 2400, "validation": 500, "test": 500}
+_SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 UNSEEN = 0.5  # share of the entities of validation and test drawn from names that training never shows
 LOST_CAPITALS = 0.12
 
-_FIRST = "Anna Ben Carla Dmitri Elena Farid Grace Hiro Ines Jonas Kofi Lena Marco Nadia Omar Priya Rosa Samir Tara Yusuf"
-_SYLLABLES = "ba be bor cal cor da del dun el far gar hal ka kel lan lor ma mer mon nor or pel ra ros sa sel ta tor ul van"
+_FIRST = (
+    "Anna Ben Carla Dmitri Elena Farid Grace Hiro Ines Jonas Kofi Lena Marco Nadia Omar Priya Rosa Samir Tara Yusuf"
+)
+_SYLLABLES = (
+    "ba be bor cal cor da del dun el far gar hal ka kel lan lor ma mer mon nor or pel ra ros sa sel ta tor ul van"
+)
 _BOTH = {  # one spelling, several meanings; the sentence tells which
     "PERSON": "Jordan Austin Madison Florence Sydney Victoria Georgia Ford Morgan Dell",
     "LOCATION": "Jordan Austin Madison Florence Sydney Victoria Georgia Amazon",
@@ -93,7 +102,9 @@ class _Names:
 
     def __init__(self, seed: int, unseen: float) -> None:
         source = random.Random(f"names {seed}")
-        made = sorted({"".join(source.choices(_SYLLABLES.split(), k=source.choice((2, 3)))).title() for _ in range(900)})
+        made = sorted(
+            {"".join(source.choices(_SYLLABLES.split(), k=source.choice((2, 3)))).title() for _ in range(900)}
+        )
         source.shuffle(made)
         known, new = made[: len(made) * 2 // 3], made[len(made) * 2 // 3 :]
         self._unseen = unseen
@@ -154,7 +165,9 @@ def write_corpus(directory: Path, seed: int = 0) -> dict[str, Path]:
     directory.mkdir(parents=True, exist_ok=True)
     files = {split: directory / f"{split}.jsonl" for split in SPLITS}
     for split, path in files.items():
-        lines = (json.dumps({"tokens": s.tokens, "ner_tags": s.ner_tags}) for s in sentences(split, SPLITS[split], seed))
+        lines = (
+            json.dumps({"tokens": s.tokens, "ner_tags": s.ner_tags}) for s in sentences(split, SPLITS[split], seed)
+        )
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return files
 
@@ -166,21 +179,9 @@ def write_model(directory: Path, train_file: Path, seed: int = 0, hidden: int = 
         ``directory``.
     """
     import torch
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import BertConfig, BertForTokenClassification, BertTokenizerFast
 
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    words = [json.loads(line)["tokens"] for line in train_file.read_text(encoding="utf-8").splitlines()]
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # type: ignore[call-arg]
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
-    tokenizer.train_from_iterator(
-        (" ".join(sentence) for sentence in words),
-        trainers.WordPieceTrainer(vocab_size=800, special_tokens=special, show_progress=False),
-    )
-    ids = [("[CLS]", tokenizer.token_to_id("[CLS]")), ("[SEP]", tokenizer.token_to_id("[SEP]"))]
-    tokenizer.post_processor = processors.BertProcessing(ids[1], ids[0])
+    tokenizer = _tokenizer(train_file)
     config = BertConfig(
         vocab_size=tokenizer.get_vocab_size(),
         hidden_size=hidden,
@@ -191,10 +192,27 @@ def write_model(directory: Path, train_file: Path, seed: int = 0, hidden: int = 
         initializer_range=0.05,
         id2label=dict(enumerate(LABELS)),
         label2id={label: i for i, label in enumerate(LABELS)},
-        pad_token_id=tokenizer.token_to_id("[PAD]"),
+        pad_token_id=_SPECIAL.index("[PAD]"),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         BertForTokenClassification(config).save_pretrained(directory)
     BertTokenizerFast(tokenizer_object=tokenizer, do_lower_case=False, model_max_length=128).save_pretrained(directory)
     return directory
+
+
+def _tokenizer(train_file: Path) -> Tokenizer:
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+    words = [json.loads(line)["tokens"] for line in train_file.read_text(encoding="utf-8").splitlines()]
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.train_from_iterator(
+        (" ".join(sentence) for sentence in words),
+        trainers.WordPieceTrainer(vocab_size=800, special_tokens=_SPECIAL, show_progress=False),
+    )
+    cls, sep = (("[CLS]", _SPECIAL.index("[CLS]")), ("[SEP]", _SPECIAL.index("[SEP]")))
+    tokenizer.post_processor = processors.BertProcessing(sep, cls)
+    return tokenizer

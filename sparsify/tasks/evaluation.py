@@ -19,6 +19,7 @@ from sparsify.tasks.encode import collator, encode
 from sparsify.tasks.labels import label_list
 from sparsify.tasks.metrics import decode, entity_metrics
 from sparsify.tasks.readers import read_table
+from sparsify.tasks.tokenizers import load_tokenizer
 
 Array = np.ndarray[Any, Any]
 Predict = Callable[[dict[str, Array]], Array]
@@ -53,7 +54,7 @@ def evaluate_onnx(
     folder = Path(deployment)
     session = open_session(folder / "model.onnx", threads=threads)
     name, own = models.resolve(str(folder), "deployment"), ModelArguments()
-    config, tokenizer = models.load_config(name, own), models.load_tokenizer(name, own)
+    config, tokenizer = models.load_config(name, own), load_tokenizer(name, own)
     batch, length = fixed_shape(session)
     limit = min(filter(None, (model_limit(config, tokenizer), length, max_length)))
     labels = json.loads(metadata(session).get("labels", "null")) or models.config_labels(config)

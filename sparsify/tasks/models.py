@@ -28,8 +28,10 @@ _LOADING = (
 )
 
 
-def resolve(name: str, flag: str) -> str:
+def resolve(name: str, flag: str, needs_config: bool = True) -> str:
     """A model name as transformers takes it: the folder of a stub or a path, or a Hub id.
+
+    A tokenizer's folder needs no ``config.json``.
 
     Raises:
         InputError: A path without a folder, or a folder without a model.
@@ -41,7 +43,7 @@ def resolve(name: str, flag: str) -> str:
         return str(resolve_model(name))
     path = Path(name).expanduser()
     if path.is_dir():
-        if not (path / "config.json").is_file():
+        if needs_config and not (path / "config.json").is_file():
             raise InputError(f"{flag} {name}: the folder has no config.json{_models_in(path)}")
         return str(path)
     if path.is_file():
@@ -55,28 +57,8 @@ def load_config(name: str, args: ModelArguments, flag: str = "--model_name_or_pa
     """Configuration of a resolved model."""
     from transformers import AutoConfig
 
-    with _told(name, flag):
-        return AutoConfig.from_pretrained(name, **_hub_options(name, args))
-
-
-def load_tokenizer(name: str, args: ModelArguments, flag: str = "--model_name_or_path") -> Any:
-    """A fast tokenizer that takes words.
-
-    Raises:
-        InputError: There is none, or only a slow one.
-    """
-    from transformers import AutoTokenizer
-
-    with _told(name, flag):
-        tokenizer = AutoTokenizer.from_pretrained(name, **_hub_options(name, args))
-        if _needs_prefix_space(tokenizer):
-            tokenizer = AutoTokenizer.from_pretrained(name, add_prefix_space=True, **_hub_options(name, args))
-    if not tokenizer.is_fast:
-        raise InputError(
-            f"{name}: only a slow tokenizer ({type(tokenizer).__name__}); sub-tokens are matched to words by fast ones:"
-            " give --tokenizer_name a tokenizer with a tokenizer.json"
-        )
-    return tokenizer
+    with told(name, flag):
+        return AutoConfig.from_pretrained(name, **hub_options(name, args))
 
 
 @dataclass(frozen=True)
@@ -139,14 +121,14 @@ def _is_token_classifier(config: Any) -> bool:
 def _pretrained(name: str, config: Any, args: ModelArguments) -> nn.Module:
     from transformers import AutoModelForTokenClassification
 
-    with _told(name, "--model_name_or_path"), _quiet():
+    with told(name, "--model_name_or_path"), _quiet():
         model, info = AutoModelForTokenClassification.from_pretrained(
             name,
             config=config,
             dtype=torch.float32,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
-            **_hub_options(name, args),
+            **hub_options(name, args),
         )
     _say_new(name, model, info)
     return model
@@ -171,7 +153,8 @@ def _say_new(name: str, model: nn.Module, info: dict[str, Any]) -> None:
         )
 
 
-def _hub_options(name: str, args: ModelArguments) -> dict[str, Any]:
+def hub_options(name: str, args: ModelArguments) -> dict[str, Any]:
+    """Keyword arguments of ``from_pretrained``: where it may look, and as whom."""
     local = Path(name).is_dir()
     return {
         "cache_dir": args.cache_dir,
@@ -183,7 +166,7 @@ def _hub_options(name: str, args: ModelArguments) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _told(name: str, flag: str) -> Iterator[None]:
+def told(name: str, flag: str) -> Iterator[None]:
     """Turn the many ways in which loading fails into one message."""
     try:
         yield
@@ -217,12 +200,6 @@ def _quiet() -> Iterator[None]:
         hf.set_verbosity(level)
         if bars:
             hf.enable_progress_bar()
-
-
-def _needs_prefix_space(tokenizer: Any) -> bool:
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    text = backend.to_str() if backend is not None else ""
-    return '"type":"ByteLevel","add_prefix_space":false' in text.split('"post_processor"')[0]
 
 
 def _models_in(folder: Path) -> str:

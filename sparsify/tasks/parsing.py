@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -21,7 +22,7 @@ class Parser(HfArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise what argparse would print below a page of usage."""
-        raise InputError(message.replace("argument ", "", 1))
+        raise InputError(re.sub(r"^argument (--\w+)\S*:", r"\1:", message))
 
     def arguments(self, argv: Sequence[str], explicit: frozenset[str]) -> Arguments:
         """Parse ``argv``.
@@ -34,7 +35,7 @@ class Parser(HfArgumentParser):
                 list(argv), return_remaining_strings=True, look_for_args_file=False
             )
         except (ValueError, TypeError, ImportError, NotImplementedError) as error:
-            raise InputError(str(error).strip().splitlines()[0]) from error
+            raise InputError(" ".join(str(error).split())) from error
         if rest:
             raise InputError(self._unknown(rest))
         model, data, recipe, training = parsed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from sparsify.tasks.encode import Encoded, collator, encode, sequence_limit
 from sparsify.tasks.labels import label_list
 from sparsify.tasks.loss import token_loss
 from sparsify.tasks.metrics import decode, entity_metrics
+from sparsify.tasks.tokenizers import check_vocabulary, load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import EvalPrediction
@@ -72,14 +74,18 @@ def prepare(args: Arguments) -> Job:
     Raises:
         InputError: Anything about data or model that cannot be used.
     """
-    splits = load_sentences(args)
     if not args.model.model_name_or_path:
         raise InputError("--model_name_or_path says which model to start from (a folder, a zoo: stub or a Hub id)")
+    splits = load_sentences(args)
     name = models.resolve(args.model.model_name_or_path, "--model_name_or_path")
     config_from = models.resolve(args.model.config_name, "--config_name") if args.model.config_name else name
-    tokenizer_from = args.model.tokenizer_name or name
+    tokenizer_from, tokenizer_flag = name, "--model_name_or_path"
+    if args.model.tokenizer_name:
+        tokenizer_flag = "--tokenizer_name"
+        tokenizer_from = models.resolve(args.model.tokenizer_name, tokenizer_flag, needs_config=False)
     config = models.load_config(config_from, args.model)
-    tokenizer = models.load_tokenizer(tokenizer_from, args.model)
+    tokenizer = load_tokenizer(tokenizer_from, args.model, tokenizer_flag)
+    check_vocabulary(tokenizer, config)
     labels = label_list(splits, model_labels=models.config_labels(config), given=args.data.class_names)
     splits = limited(args, splits)
     limit = sequence_limit(config, tokenizer, args.data.max_seq_length)
@@ -91,7 +97,7 @@ def prepare(args: Arguments) -> Job:
 
 def _encode(job: Job, split: Sentences) -> Encoded:
     data = job.args.data
-    return encode(
+    encoded = encode(
         split,
         job.tokenizer,
         job.labels,
@@ -99,6 +105,9 @@ def _encode(job: Job, split: Sentences) -> Encoded:
         all_tokens=data.label_all_tokens,
         workers=data.preprocessing_num_workers,
     )
+    read = set(inspect.signature(job.model.forward).parameters)  # tokenizers may give more (token types)
+    encoded.features = [{k: v for k, v in row.items() if k in read} for row in encoded.features]
+    return encoded
 
 
 def make_trainer(job: Job) -> Trainer:

@@ -47,7 +47,7 @@ def tokenizer(limit: int = 24) -> Any:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    letters = [c for c in "abcdefghijklmnopqrstuvwxyz"]
+    letters = list("abcdefghijklmnopqrstuvwxyz")
     specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     listed = [*specials, *dict.fromkeys([*words(), *letters, *(f"##{c}" for c in letters)])]
     vocab = {word: i for i, word in enumerate(listed)}

@@ -39,9 +39,7 @@ def test_what_the_body_returns_is_the_exit_code(returned: int | None, code: int)
         (SystemExit("bad"), 2, "error: bad\n"),
     ],
 )
-def test_errors_are_one_message(
-    error: BaseException, code: int, told: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_errors_are_one_message(error: BaseException, code: int, told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert common.run(raising(error), []) == code
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", told)

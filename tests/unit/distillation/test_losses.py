@@ -27,7 +27,9 @@ def by_hand(student: Tensor, teacher: Tensor, temperature: float) -> float:
 def test_positions_equal_the_formula(seed: int, temperature: float) -> None:
     student, teacher = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(seed)).unbind()
     found = kl_by_position(student, teacher, temperature)
-    wanted = [[by_hand(s, t, temperature) for s, t in zip(a, b, strict=True)] for a, b in zip(student, teacher, strict=True)]
+    wanted = [
+        [by_hand(s, t, temperature) for s, t in zip(a, b, strict=True)] for a, b in zip(student, teacher, strict=True)
+    ]
     assert found.shape == (3, 4)
     assert torch.allclose(found, torch.tensor(wanted), rtol=1e-4, atol=1e-5)
     assert (found >= -1e-5).all()
@@ -66,22 +68,26 @@ class TestCounted:
 
     def test_labels_say_what_counts(self) -> None:
         total, count = self.over(labels=self.labels, attention_mask=self.attention)
-        assert count == 3 and total == pytest.approx(self.expect(self.labels != -100))
+        assert count == 3
+        assert total == pytest.approx(self.expect(self.labels != -100))
 
     def test_without_labels_the_attention_mask_does(self) -> None:
         total, count = self.over(attention_mask=self.attention)
-        assert count == 6 and total == pytest.approx(self.expect(self.attention == 1))
+        assert count == 6
+        assert total == pytest.approx(self.expect(self.attention == 1))
 
     def test_without_either_all_do(self) -> None:
         total, count = self.over()
-        assert count == 8 and total == pytest.approx(self.expect(torch.ones(2, 4, dtype=torch.bool)))
+        assert count == 8
+        assert total == pytest.approx(self.expect(torch.ones(2, 4, dtype=torch.bool)))
 
     def test_what_does_not_count_has_no_gradient_even_if_infinite(self) -> None:
         student = self.student.clone()
         student[0, 0] = torch.tensor([1e30, -1e30, 0.0])
         student.requires_grad_()
         kl_over_counted("logits", student, self.teacher, 2.0, {"labels": self.labels})[0].backward()
-        assert student.grad is not None and student.grad.isfinite().all()
+        assert student.grad is not None
+        assert student.grad.isfinite().all()
         assert student.grad[self.labels == -100].abs().max() == 0
         assert student.grad[self.labels != -100].abs().min() > 0
 
@@ -90,15 +96,19 @@ class TestCounted:
         inputs = {"labels": torch.tensor([1, 2]), "attention_mask": self.attention}
         total, count = kl_over_counted("logits", student, teacher, 2.0, inputs)
         assert int(count) == 2
-        assert float(total) == pytest.approx(sum(by_hand(s, t, 2.0) for s, t in zip(student, teacher, strict=True)), rel=1e-4)
+        assert float(total) == pytest.approx(
+            sum(by_hand(s, t, 2.0) for s, t in zip(student, teacher, strict=True)), rel=1e-4
+        )
 
     def test_spans_are_one_softmax_over_the_sequence_without_padding(self) -> None:
         student, teacher = self.student[..., 0].clone().requires_grad_(), self.teacher[..., 0]
         total, count = kl_over_counted("end_logits", student, teacher, 2.0, {"attention_mask": self.attention})
         wanted = by_hand(student[0], teacher[0], 2.0) + by_hand(student[1, :2], teacher[1, :2], 2.0)
-        assert int(count) == 2 and float(total) == pytest.approx(wanted, rel=1e-4)
+        assert int(count) == 2
+        assert float(total) == pytest.approx(wanted, rel=1e-4)
         total.backward()
-        assert student.grad is not None and student.grad.isfinite().all()
+        assert student.grad is not None
+        assert student.grad.isfinite().all()
         assert student.grad[1, 2:].tolist() == [0.0, 0.0]
 
     def test_shapes_must_agree(self) -> None:
@@ -116,7 +126,9 @@ class TestKeys:
         assert matching_keys(spans, spans, None) == ["start_logits", "end_logits"]
 
     def test_left_out_takes_other_names_where_none_ends_in_logits(self) -> None:
-        assert matching_keys({"scores": self.logits, "ids": self.logits.long()}, {"scores": self.logits}, None) == ["scores"]
+        assert matching_keys({"scores": self.logits, "ids": self.logits.long()}, {"scores": self.logits}, None) == [
+            "scores"
+        ]
 
     @pytest.mark.parametrize(
         ("student", "teacher", "wanted", "message"),

@@ -15,7 +15,11 @@ class Model(nn.Module):
     def __init__(self, labels: list[str] | None = None, vocab_size: int = 10) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.embed, self.drop, self.head = nn.Embedding(vocab_size, 8), nn.Dropout(0.5), nn.Linear(8, len(labels or "abc"))
+        self.embed, self.drop, self.head = (
+            nn.Embedding(vocab_size, 8),
+            nn.Dropout(0.5),
+            nn.Linear(8, len(labels or "abc")),
+        )
         self.config = config(labels or ["O", "B", "I"], vocab_size)
         self.seen: set[str] = set()
 
@@ -35,7 +39,8 @@ def test_is_always_frozen_and_exact() -> None:
     teacher = Teacher(Model())
     teacher.train()
     first, second = teacher(input_ids=IDS)["logits"], teacher(input_ids=IDS)["logits"]
-    assert torch.equal(first, second) and not first.requires_grad
+    assert torch.equal(first, second)
+    assert not first.requires_grad
     assert not any(m.training for m in teacher.modules())
 
 
@@ -71,11 +76,14 @@ def test_runs_in_its_own_dtype_whatever_the_students_autocast() -> None:
 def test_self_is_a_copy_of_what_the_student_was() -> None:
     student = Model().train()
     teacher = as_teacher(student, student)
-    assert teacher.is_self and student.training and all(p.requires_grad for p in student.parameters())
+    assert teacher.is_self
+    assert student.training
+    assert all(p.requires_grad for p in student.parameters())
     with torch.no_grad():
         student.head.weight.zero_()
     assert teacher.model.head.weight.abs().max() > 0  # type: ignore[union-attr, operator]
-    assert not Teacher(Model()).is_self and self_teacher(student).is_self
+    assert not Teacher(Model()).is_self
+    assert self_teacher(student).is_self
 
 
 class TestLabels:
@@ -85,7 +93,8 @@ class TestLabels:
     def test_other_order_is_remapped(self) -> None:
         student, model = Model(["O", "B", "I"]), Model(["I", "O", "B"])
         order = align_labels(student.config, model)
-        assert order is not None and order.tolist() == [1, 2, 0]
+        assert order is not None
+        assert order.tolist() == [1, 2, 0]
         plain = Teacher(model)(input_ids=IDS)["logits"]
         remapped = Teacher(model, student)(input_ids=IDS)["logits"]
         assert torch.equal(remapped, plain[..., [1, 2, 0]])

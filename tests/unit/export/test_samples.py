@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sparsify.errors import InputError
-from sparsify.export.samples import encode, generate, read_samples
+from sparsify.export.samples import encode, generate, knows, made_up_texts, read_samples
 
 NAMES = ("input_ids", "attention_mask", "token_type_ids")
 ROWS = [{"tokens": ["ada", "met"], "ner_tags": ["O", "O"]}, {"tokens": ["paris"], "ner_tags": ["O"]}]
@@ -65,7 +65,7 @@ def test_a_missing_file_and_a_misspelt_column(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere\.txt"):
         read_samples(tmp_path / "nowhere.txt")
     (tmp_path / "a.jsonl").write_text(json.dumps(ROWS[0]))
-    with pytest.raises(InputError, match="'token'.*Did you mean 'tokens'"):
+    with pytest.raises(InputError, match=r"'token'.*Did you mean 'tokens'"):
         read_samples(tmp_path / "a.jsonl", column="token")
 
 
@@ -116,3 +116,16 @@ def test_generated_batches_of_a_fixed_shape_without_tokenizer() -> None:
     batches = generate(("input_ids",), 10, max_length=64, shape=(4, 6), sequences=5)
     assert [batch.real.shape for batch in batches] == [(4, 6), (4, 6)]
     assert all(list(batch.inputs) == ["input_ids"] for batch in batches)
+
+
+def test_made_up_texts() -> None:
+    texts = made_up_texts(40)
+    assert texts == made_up_texts(40)
+    assert texts != made_up_texts(40, seed=1)
+    lengths = [len(str(text).split()) for text in texts]
+    assert max(lengths) > 3 * min(lengths)
+
+
+def test_texts_in_words_that_a_tokenizer_lacks_are_told(tiny_tokenizer) -> None:
+    assert not knows(tiny_tokenizer, made_up_texts(4))
+    assert knows(tiny_tokenizer, ["Ada met Charles in London."])

@@ -30,7 +30,7 @@ def test_every_spelling_of_the_field_is_known(spelling: str, name: str) -> None:
 
 
 def test_an_unknown_task_names_the_nearest() -> None:
-    with pytest.raises(InputError, match="token_classifcation.*Did you mean token_classification"):
+    with pytest.raises(InputError, match=r"token_classifcation.*Did you mean token_classification"):
         task_by_name("token_classifcation")
 
 

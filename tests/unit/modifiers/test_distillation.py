@@ -132,7 +132,8 @@ def test_bfloat16_autocast_keeps_the_sum_in_fp32() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         outputs = run.model(**inputs)
         found = attached(run, hardness=1.0).on_loss(run, torch.tensor(0.0), inputs, outputs)
-    assert outputs["logits"].dtype == torch.bfloat16 and found.dtype == torch.float32
+    assert outputs["logits"].dtype == torch.bfloat16
+    assert found.dtype == torch.float32
 
 
 def test_mismatches_are_said_plainly() -> None:

@@ -107,9 +107,7 @@ class TestSchedules:
         assert rates(schedule("MultiStepLR", milestones=[2, 3.5], gamma=0.1), 60, 10) == pytest.approx(wanted)
 
     def test_restarts_are_torchs(self) -> None:
-        wanted = by_torch(
-            lambda o: torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(o, T_0=14, eta_min=0.01), 60
-        )
+        wanted = by_torch(lambda o: torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(o, T_0=14, eta_min=0.01), 60)
         found = rates(schedule("CosineAnnealingWarmRestarts", cycle_epochs=2, lr_min=0.01), 60, 7)
         assert found == pytest.approx(wanted)
 

@@ -157,9 +157,7 @@ def test_state_of_another_model_is_refused() -> None:
 
 
 def test_values_and_times() -> None:
-    modifier = QuantizationModifier(
-        start_epoch=1.0, disable_quantization_observer_epoch=3.0, freeze_bn_stats_epoch=4.5
-    )
+    modifier = QuantizationModifier(start_epoch=1.0, disable_quantization_observer_epoch=3.0, freeze_bn_stats_epoch=4.5)
     assert [modifier.values(e)["quantization"] for e in (0.0, 1.0, 2.9, 3.0)] == [0.0, 1.0, 1.0, 2.0]
     assert modifier.last_epoch() == 4.5
     modifier.place("s/QuantizationModifier/0", 10.0)

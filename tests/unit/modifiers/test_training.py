@@ -39,7 +39,8 @@ class TestEpochRange:
         modifier = EpochRangeModifier(start_epoch=0.0, end_epoch=5)
         modifier.place("default/EpochRangeModifier/0", 2.0)
         assert modifier.last_epoch() == 7.0
-        assert modifier.state_dict() == {} and modifier.values(1.0) == {}
+        assert modifier.state_dict() == {}
+        assert modifier.values(1.0) == {}
 
     def test_needs_both_ends(self) -> None:
         with pytest.raises(ValidationError, match="end_epoch"):
@@ -60,7 +61,8 @@ class TestSetWeightDecay:
         other = make_run()
         other.optimizer.load_state_dict(run.optimizer.state_dict())
         assert [g["weight_decay"] for g in other.optimizer.param_groups] == [0.1, 0.25]
-        assert modifier.values(0.9) == {} and modifier.values(1.0) == {"weight_decay": 0.25}
+        assert modifier.values(0.9) == {}
+        assert modifier.values(1.0) == {"weight_decay": 0.25}
 
     def test_unknown_group(self) -> None:
         modifier = SetWeightDecayModifier(weight_decay=0.1, param_groups=[0, 2])

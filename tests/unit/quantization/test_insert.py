@@ -165,9 +165,7 @@ def test_a_plain_torch_model_without_transformers() -> None:
 def test_a_tied_weight_stays_float_and_says_so() -> None:
     from transformers import BertConfig, BertForMaskedLM
 
-    config = BertConfig(
-        vocab_size=64, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64
-    )
+    config = BertConfig(vocab_size=64, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64)
     model = BertForMaskedLM(config)
     coverage = insert_quantizers(model)
     assert "tied" in coverage.left["cls.predictions.decoder"]

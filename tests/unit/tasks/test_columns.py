@@ -96,7 +96,9 @@ def test_bad_rows_name_their_place(rows: tuple[dict[str, Any], ...], told: str) 
 
 
 def test_numbers_among_the_words_are_words() -> None:
-    assert sentences(table({"tokens": [1984, "x"], "ner_tags": ["O", "O"]}), text=None, label=None).words == [["1984", "x"]]
+    assert sentences(table({"tokens": [1984, "x"], "ner_tags": ["O", "O"]}), text=None, label=None).words == [
+        ["1984", "x"]
+    ]
 
 
 def test_class_ids_keep_the_names_that_the_source_knows() -> None:

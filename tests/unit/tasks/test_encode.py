@@ -46,7 +46,9 @@ def test_entities_cut_off_are_counted_and_said(tokenizer: Any, caplog: pytest.Lo
 
 
 def test_words_that_become_nothing_are_left_out_and_said(tokenizer: Any, caplog: pytest.LogCaptureFixture) -> None:
-    encoded = encode(one(["ada", "\u200b", "met", "\u200d"], ["B-per", "O", "O", "O"]), tokenizer, LABELS, max_length=20)
+    encoded = encode(
+        one(["ada", "\u200b", "met", "\u200d"], ["B-per", "O", "O", "O"]), tokenizer, LABELS, max_length=20
+    )
     assert encoded.features[0]["labels"] == [-100, 3, 0, -100]
     assert encoded.first_tokens == [[1, -1, 2, -1]]
     assert "2 words become no sub-token" in caplog.text

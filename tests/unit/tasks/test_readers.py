@@ -14,11 +14,7 @@ from sparsify.tasks.readers import read_table
 
 ROWS = [{"tokens": ["Ada", "slept", "."], "ner_tags": ["B-per", "O", "O"]}, {"tokens": ["Oslo"], "ner_tags": ["B-loc"]}]
 CONLL = "-DOCSTART- -X- O O\n\nAda NNP B-NP B-per\nslept VBD B-VP O\n. . O O\n\nOslo NNP B-NP B-loc\n"
-CSV = (
-    "id,tokens,ner_tags\n"
-    "0,\"['Ada', 'slept', '.']\",\"['B-per', 'O', 'O']\"\n"
-    '1,"[""Oslo""]","[""B-loc""]"\n'
-)
+CSV = 'id,tokens,ner_tags\n0,"[\'Ada\', \'slept\', \'.\']","[\'B-per\', \'O\', \'O\']"\n1,"[""Oslo""]","[""B-loc""]"\n'
 FORMS = {
     "a.jsonl": "".join(json.dumps(row) + "\n" for row in ROWS),
     "a.json": json.dumps(ROWS),
@@ -26,7 +22,11 @@ FORMS = {
     "data.json": json.dumps({"data": ROWS}),
     "columns.json": json.dumps({key: [row[key] for row in ROWS] for key in ROWS[0]}),
     "a.csv": CSV,
-    "semicolon.csv": CSV.replace(",t", ";t").replace(",n", ";n").replace("0,", "0;").replace("1,", "1;").replace('",', '";'),
+    "semicolon.csv": CSV.replace(",t", ";t")
+    .replace(",n", ";n")
+    .replace("0,", "0;")
+    .replace("1,", "1;")
+    .replace('",', '";'),
     "a.conll": CONLL,
     "tabs.txt": "# id = 1\n" + CONLL.replace(" ", "\t"),
     "windows.bio": CONLL.replace("\n", "\r\n"),

@@ -1,0 +1,78 @@
+"""Tests of sparsify.cli.predict."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from sparsify.cli.predict import main
+from sparsify.export.predict import TokenClassifier
+
+TEXT = "Ada Lovelace met Charles Babbage in London."
+
+
+def test_entities_as_a_person_reads_them(tiny_deployment: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tiny_deployment), TEXT]) == 0
+    out = capsys.readouterr().out
+    expected = TokenClassifier(tiny_deployment)(TEXT)
+    assert expected
+    for entity in expected:
+        line = next(line for line in out.splitlines() if f" {entity.start}-{entity.end}" in line)
+        assert entity.text in line
+        assert entity.label in line
+        assert f"{entity.score:.2f}" in line
+
+
+def test_json_is_one_object_a_text(tiny_deployment: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tiny_deployment), TEXT, "in", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["text"] for row in rows] == [TEXT, "in"]
+    for entity in rows[0]["entities"]:
+        assert set(entity) == {"text", "label", "score", "start", "end"}
+        assert TEXT[entity["start"] : entity["end"]] == entity["text"]
+
+
+def test_files_and_standard_input(
+    tiny_deployment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "texts.txt").write_text(f"{TEXT}\n\nin paris\n")
+    assert main([str(tiny_deployment), "--file", str(tmp_path / "texts.txt"), "--json"]) == 0
+    from_file = capsys.readouterr().out
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{TEXT}\n\nin paris\n"))
+    assert main([str(tiny_deployment), "--json"]) == 0
+    assert capsys.readouterr().out == from_file
+    assert len(from_file.splitlines()) == 2
+
+
+def test_text_in_brackets_is_no_markup(tiny_deployment: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tiny_deployment), "[/bold] ada", "[red]paris"]) == 0
+    assert "[/bold] ada" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["x", "--file", "y"], "not both"),
+        (["--file", "nowhere.txt"], "nowhere.txt"),
+        (["x", "--stride", "99"], "stride must be"),
+    ],
+)
+def test_bad_input(tiny_deployment: Path, flags: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tiny_deployment), *flags]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_nothing_to_read(tiny_deployment: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+    assert main([str(tiny_deployment)]) == 2
+    assert "there is no text" in capsys.readouterr().err
+
+
+def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    assert "sparsify-predict runs/ner/deployment" in capsys.readouterr().out

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sparsify.errors import InputError, RecipeError
+from sparsify.tasks.arguments import Arguments, RecipeArguments
+from sparsify.tasks.parsing import parse
+from sparsify.tasks.recipes import check_start, load_manager, settle
+
+RECIPE = """
+training_modifiers:
+  - !EpochRangeModifier {start_epoch: 0.0, end_epoch: 4.0}
+  - !SetLearningRateModifier {start_epoch: 0.0, learning_rate: 0.01}
+  - !SetWeightDecayModifier {start_epoch: 0.0, weight_decay: 0.1}
+"""
+PRUNE = "pruning_modifiers:\n  - !ConstantPruningModifier {start_epoch: 0.0, params: __ALL_PRUNABLE__}\n"
+DISTILL = "distillation_modifiers:\n  - !DistillationModifier {hardness: 0.5, temperature: 2.0}\n"
+
+
+def arguments(tmp_path: Path, *flags: str) -> Arguments:
+    argv = ["--output_dir", str(tmp_path), "--use_cpu", "--do_train", *flags]
+    return parse(argv, frozenset(f[2:] for f in argv if f.startswith("--")))
+
+
+def settled(tmp_path: Path, recipe: str, *flags: str) -> Arguments:
+    args = arguments(tmp_path, *flags)
+    settle(args, load_manager(RecipeArguments(recipe=recipe)))
+    return args
+
+
+def test_the_recipes_values_hold_and_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "sparsify"):
+        args = settled(tmp_path, RECIPE)
+    assert args.training.num_train_epochs == 4
+    for text in ("sets the epochs: 4", "sets the learning rate: 0.01", "sets the weight decay: 0.1"):
+        assert text in caplog.text
+
+
+def test_flags_that_say_the_same_are_fine(tmp_path: Path) -> None:
+    flags = ("--num_train_epochs", "4", "--learning_rate", "0.01", "--weight_decay", "0.1", "--warmup_steps", "0")
+    assert settled(tmp_path, RECIPE, *flags).training.num_train_epochs == 4
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("--num_train_epochs", "3"), "--num_train_epochs 3, but the recipe runs for 4 epochs"),
+        (("--learning_rate", "1e-5"), "--learning_rate 1e-05, but the recipe's starts at 0.01"),
+        (("--lr_scheduler_type", "cosine"), "--lr_scheduler_type cosine, but the recipe sets"),
+        (("--warmup_steps", "5"), "--warmup_steps 5"),
+        (("--weight_decay", "0.2"), "--weight_decay 0.2, but the recipe sets 0.1"),
+    ],
+)
+def test_flags_that_say_otherwise_are_refused(tmp_path: Path, flags: tuple[str, ...], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        settled(tmp_path, RECIPE, *flags)
+
+
+def test_a_recipe_that_says_nothing_leaves_the_flags_alone(tmp_path: Path) -> None:
+    flags = ("--num_train_epochs", "7", "--learning_rate", "1e-5", "--warmup_steps", "5", "--weight_decay", "0.2")
+    args = settled(tmp_path, PRUNE, *flags)
+    assert (args.training.num_train_epochs, args.training.learning_rate) == (7, 1e-5)
+    assert settled(tmp_path, PRUNE).training.num_train_epochs == 3
+
+
+def test_no_recipe(tmp_path: Path) -> None:
+    assert load_manager(RecipeArguments()) is None
+    assert load_manager(RecipeArguments(distill_teacher="disable")) is None
+    for args, told in (
+        (RecipeArguments(recipe_args="a=1"), "give --recipe too"),
+        (RecipeArguments(distill_teacher="self"), "needs a recipe with a DistillationModifier"),
+    ):
+        with pytest.raises(InputError, match=told):
+            load_manager(args)
+
+
+def test_distilling_needs_a_teacher_or_disable(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(InputError, match="disable"):
+        load_manager(RecipeArguments(recipe=RECIPE + DISTILL))
+    disabled = load_manager(RecipeArguments(recipe=RECIPE + DISTILL, distill_teacher="disable"))
+    assert disabled is not None
+    assert not disabled.needs_teacher
+    assert load_manager(RecipeArguments(recipe=RECIPE + DISTILL, one_shot=True)) is not None
+    load_manager(RecipeArguments(recipe=RECIPE, distill_teacher="self"))
+    assert "self is not used" in caplog.text
+
+
+def test_mistakes_of_a_recipe_come_through() -> None:
+    with pytest.raises(RecipeError):
+        load_manager(RecipeArguments(recipe="a:\n  - !GMPruningModifierr {}\n"))
+
+
+def test_a_quantized_start_needs_a_quantizing_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from types import SimpleNamespace
+
+    job: Any = SimpleNamespace(own_recipe=tmp_path / "recipe.yaml", args=arguments(tmp_path), model=None)
+    check_start(job, None)
+    assert "nothing holds its zeros" in caplog.text
+    monkeypatch.setattr("sparsify.tasks.recipes.quantizers", lambda model: {"x": None})
+    with pytest.raises(InputError, match="quantized already"):
+        check_start(job, load_manager(RecipeArguments(recipe=RECIPE)))
+    job.own_recipe = None
+    check_start(job, load_manager(RecipeArguments(recipe=RECIPE)))
