@@ -85,6 +85,9 @@ def say(message: str) -> None:
 def speaking() -> Iterator[None]:
     """While inside, what the library logs at INFO and above is printed, one line each."""
     logger, handler = logging.getLogger("sparsify"), _Printer()
+    if any(isinstance(h, _Printer) for h in logger.handlers):  # a command within a command: one voice is enough
+        yield
+        return
     level, propagate = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,16 +71,28 @@ def _config(folder: Path) -> Any:
 
 
 def _pretrained(cls: Any, folder: Path, config: Any) -> nn.Module:
-    logger = logging.getLogger("transformers.modeling_utils")
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # quantizers' tensors are unexpected to transformers, and ours to load
     try:
-        model: nn.Module = cls.from_pretrained(folder, config=config, dtype=torch.float32, local_files_only=True)
+        with _quiet_transformers():
+            model: nn.Module = cls.from_pretrained(folder, config=config, dtype=torch.float32, local_files_only=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(f"{folder}: cannot load the weights ({str(error).splitlines()[0]})") from error
-    finally:
-        logger.setLevel(level)
     return model
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """No warnings or bars from loading: quantizers' tensors are unexpected to transformers, and ours to load."""
+    from transformers.utils import logging as hf_logging
+
+    level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(level)
+        if bars:
+            hf_logging.enable_progress_bar()
 
 
 def _quantizer_tensors(folder: Path) -> dict[str, Tensor]:

@@ -31,7 +31,12 @@ def fold_constant_products(model: Any) -> int:
     for value, array in zip(frontier, _evaluate(model, frontier), strict=True):
         name = f"{value.name}_folded"
         tensor = onnx_ir.tensor(array, name=name)
-        folded = onnx_ir.Value(name=name, const_value=tensor, shape=tensor.shape, type=onnx_ir.TensorType(tensor.dtype))
+        folded = onnx_ir.Value(
+            name=name,
+            const_value=tensor,
+            shape=onnx_ir.Shape(array.shape),
+            type=onnx_ir.TensorType(tensor.dtype),
+        )
         model.graph.initializers[name] = folded
         value.replace_all_uses_with(folded)
     RemoveUnusedNodesPass()(model)
@@ -60,14 +65,16 @@ def _evaluate(model: Any, values: list[Any]) -> list[Any]:
     import onnxruntime
     from onnx_ir import serde
 
-    nodes, tensors, waiting = {}, {}, list(values)
+    nodes: set[Any] = set()
+    tensors: dict[str, Any] = {}
+    waiting = list(values)
     while waiting:
         value = waiting.pop()
         node = value.producer()
         if node is None:
             tensors[value.name] = value
         elif node not in nodes:
-            nodes[node] = None
+            nodes.add(node)
             waiting += [v for v in node.inputs if v is not None]
     ordered = [serde.serialize_node(node) for node in model.graph if node in nodes]
     stored = []

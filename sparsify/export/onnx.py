@@ -20,6 +20,7 @@ from sparsify.quantization.export_form import has_active_quantizers, to_export_f
 DEFAULT_OPSET = 20
 _OPSETS = range(18, 24)
 _LARGEST_FILE = 2**31 - 2**20  # bytes that protobuf takes, with room for the graph
+_SCOPES = "pkg.torch.onnx.name_scopes"  # which module a node was traced in: what a verification names layers by
 _LOGGERS = ("torch.onnx", "torch.export", "torch.fx", "onnxscript", "onnx_ir", "transformers")
 
 
@@ -66,6 +67,7 @@ def export_graph(
     with _silence():
         program = _export(wrapped, inputs, list(output_names), dynamic, opset)
         fold_constant_products(program.model)
+        _strip(program.model)
         program.model.metadata_props.update({k: str(v) for k, v in (metadata or {}).items()})
         _save(program, Path(path), external_data)
 
@@ -139,6 +141,15 @@ def _export(model: nn.Module, inputs: dict[str, Tensor], outputs: list[str], dyn
             raise cause from None
         text = next((line for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
         raise ExportError(f"torch cannot export this {type(model.model).__name__} to ONNX: {text.strip()}") from error
+
+
+def _strip(model: Any) -> None:
+    """Drop the stack traces that the exporter writes into every node: of a small model they are half the file."""
+    for node in model.graph.all_nodes():
+        for key in [key for key in node.metadata_props if key != _SCOPES]:
+            del node.metadata_props[key]
+    for value in model.graph.initializers.values():
+        value.metadata_props.clear()
 
 
 def _save(program: Any, path: Path, external_data: bool | Literal["auto"]) -> None:

@@ -24,6 +24,7 @@ from sparsify.tasks.encode import Encoded, collator, encode, sequence_limit
 from sparsify.tasks.labels import label_list
 from sparsify.tasks.loss import token_loss
 from sparsify.tasks.metrics import decode, entity_metrics
+from sparsify.tasks.sampling import set_samplers
 from sparsify.tasks.tokenizers import check_vocabulary, load_tokenizer
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def make_trainer(job: Job) -> Trainer:
     args, data = job.args.training, job.args.data
     padded = job.max_length if data.pad_to_max_length else None
     early = job.args.recipe.best_model_after_epoch
-    return Trainer(
+    trainer = Trainer(
         model=job.model,
         args=args,
         train_dataset=_features(job, "train"),
@@ -127,6 +128,8 @@ def make_trainer(job: Job) -> Trainer:
         preprocess_logits_for_metrics=_argmax,
         callbacks=None if early is None else [BestAfter(early)],
     )
+    set_samplers(trainer)
+    return trainer
 
 
 def _features(job: Job, split: str) -> Any:

@@ -83,6 +83,14 @@ def test_what_the_library_logs_is_said(capsys: pytest.CaptureFixture[str], monke
     assert capsys.readouterr().err == ""
 
 
+def test_a_command_within_a_command_says_things_once(capsys: pytest.CaptureFixture[str]) -> None:
+    def inner(argv: list[str]) -> None:
+        logging.getLogger("sparsify").info("said")
+
+    common.run(lambda argv: common.run(inner, []), [])
+    assert capsys.readouterr().err == "said\n"
+
+
 def test_the_logger_is_as_before_afterwards() -> None:
     logger: Any = logging.getLogger("sparsify")
     before = (list(logger.handlers), logger.level, logger.propagate)

@@ -1,10 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
-import types
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -63,11 +60,13 @@ def test_help_all_tells_hugging_faces_too(capsys: pytest.CaptureFixture[str]) ->
 
 def test_the_demo_gets_the_other_flags(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[str]] = []
-    demo: Any = types.ModuleType("sparsify.tasks.demo")
-    demo.run = lambda argv: seen.append(argv)
-    monkeypatch.setitem(sys.modules, "sparsify.tasks.demo", demo)
-    monkeypatch.setattr("sparsify.tasks.demo", demo, raising=False)
-    assert main(["ner", "--demo", "--output_dir", "x"]) == 0
+
+    def run(argv: list[str]) -> int:
+        seen.append(argv)
+        return 1
+
+    monkeypatch.setattr("sparsify.cli.demo.run", run)
+    assert main(["ner", "--demo", "--output_dir", "x"]) == 1
     assert seen == [["--output_dir", "x"]]
 
 

@@ -103,10 +103,12 @@ def test_the_model_is_left_as_it_was(tmp_path: Path) -> None:
     before = {k: v.clone() for k, v in model.state_dict().items()}
     model.train()
     write(model, tmp_path / "again.onnx")
-    assert model.training and all(m.training for m in model.modules())
+    assert model.training
+    assert all(m.training for m in model.modules())
     model.eval()
     after = model.state_dict()
-    assert before.keys() == after.keys() and all(torch.equal(after[k], v) for k, v in before.items())
+    assert before.keys() == after.keys()
+    assert all(torch.equal(after[k], v) for k, v in before.items())
 
 
 def test_fixed_shapes_stay_integer_too(tmp_path: Path) -> None:
@@ -120,7 +122,7 @@ def test_fixed_shapes_stay_integer_too(tmp_path: Path) -> None:
 
 
 def test_a_float_model_goes_the_same_way_and_is_over_three_times_larger(tmp_path: Path) -> None:
-    wide = {"vocab_size": 9000}
+    wide = {"vocab_size": 30000}
     model = quantized(**wide)
     plain = tiny_classifier(initializer_range=0.2, **wide).eval()
     small, large = write(model, tmp_path / "int8.onnx"), write(plain, tmp_path / "fp32.onnx")
@@ -174,7 +176,8 @@ def test_half_precision_weights_are_written_as_float32(tmp_path: Path) -> None:
 def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     write(quantized(), tmp_path / "m.onnx")
     captured = capfd.readouterr()
-    assert captured.out == "" and captured.err == ""
+    assert captured.out == ""
+    assert captured.err == ""
 
 
 class Small(nn.Module):

@@ -117,7 +117,7 @@ def test_a_named_checkpoint_that_is_not_whole_is_an_error_with_the_newest_whole_
     trainer = make_trainer(tmp_path, save_strategy="steps", save_steps=8)
     trainer.train()
     (tmp_path / "checkpoint-32" / STATE_FILE).unlink()
-    with pytest.raises(StateError, match="newest complete one is .*checkpoint-24"):
+    with pytest.raises(StateError, match=r"newest complete one is .*checkpoint-24"):
         make_trainer(tmp_path).train(resume_from_checkpoint=str(tmp_path / "checkpoint-32"))
 
 

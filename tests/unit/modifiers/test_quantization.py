@@ -102,7 +102,8 @@ def test_at_the_runs_end_ranges_are_frozen_and_fit_the_final_weights() -> None:
         train_step(run, seed)
     run.close()
     fqs = quantizers(run.model).values()
-    assert not any(fq.observing for fq in fqs) and all(fq.enabled for fq in fqs)
+    assert not any(fq.observing for fq in fqs)
+    assert all(fq.enabled for fq in fqs)
     largest = run.model.fc1.weight.detach().abs().amax(1) / 127
     torch.testing.assert_close(run.model.fc1.weight_fq.scale, largest)
 
@@ -207,7 +208,8 @@ def test_the_seeds_fields_are_taken() -> None:
         submodules=["bert.embeddings", "bert.encoder", "classifier"],
     )
     selection = modifier.selection()
-    assert selection.embeddings and selection.ignore == ("LayerNorm", "Tanh")
+    assert selection.embeddings
+    assert selection.ignore == ("LayerNorm", "Tanh")
 
 
 def test_outputs_are_never_quantized_whatever_quantize_linear_activations_says() -> None:
@@ -229,7 +231,9 @@ def test_schemes() -> None:
     assert default(scheme={"weights": {"num_bits": 8}}).inputs is not None
     overrides = {"Embedding": {"input_activations": "null", "weights": {"symmetric": False}}, "ReLU": None}
     found = QuantizationModifier(scheme_overrides=overrides).selection().overrides
-    assert found["Embedding"].weights == WEIGHT_AFFINE and found["Embedding"].inputs is None and found["ReLU"] is None
+    assert found["Embedding"].weights == WEIGHT_AFFINE
+    assert found["Embedding"].inputs is None
+    assert found["ReLU"] is None
 
 
 def test_the_averaging_constant_is_the_momentum() -> None:

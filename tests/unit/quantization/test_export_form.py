@@ -28,7 +28,8 @@ def test_linear_weights_lie_in_out_as_the_integers_of_training() -> None:
     rounded = model[0].weight_fq(model[0].weight).detach()
     exported = to_export_form(copy.deepcopy(model))[0]
     assert isinstance(exported, ExportLinear)
-    assert exported.stored.integers.dtype == torch.int8 and exported.stored.integers.shape == (6, 4)
+    assert exported.stored.integers.dtype == torch.int8
+    assert exported.stored.integers.shape == (6, 4)
     scale, zero = exported.stored.scale, exported.stored.zero_point
     assert torch.equal(dequantize(exported.stored.integers.t(), scale, zero, WEIGHT), rounded)
     assert not [n for n, _ in exported.named_parameters() if n != "bias"]
@@ -52,7 +53,8 @@ def test_embeddings_keep_integers_and_what_is_off_stays_float() -> None:
     model["table"].weight_fq.observe(model["table"].weight)
     exported = to_export_form(copy.deepcopy(model))
     assert isinstance(exported["table"], ExportEmbedding)
-    assert type(exported["head"]) is nn.Linear and not list(exported["head"].children())
+    assert type(exported["head"]) is nn.Linear
+    assert not list(exported["head"].children())
     assert torch.equal(exported["head"].weight, model["head"].weight)
 
 
@@ -78,7 +80,8 @@ def test_folding_a_norm_changes_no_integer_and_no_output(bias: bool) -> None:
     calibrated(model, x)
     folded = copy.deepcopy(model)
     assert len(list(conv_norm_pairs(model))) == fold_batch_norms(folded) == 1
-    assert isinstance(folded.body[0], QConv2d) and isinstance(folded.body[1], nn.Identity)
+    assert isinstance(folded.body[0], QConv2d)
+    assert isinstance(folded.body[1], nn.Identity)
     torch.testing.assert_close(folded(x), model(x), rtol=1e-4, atol=1e-5)
     assert fold_batch_norms(folded) == 0
 

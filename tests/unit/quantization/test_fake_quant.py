@@ -78,7 +78,8 @@ def test_evaluation_before_the_first_batch_passes_through() -> None:
     fq = on(ActivationQuant(ACTIVATION)).eval()
     values = torch.randn(3)
     assert torch.equal(fq(values), values)
-    assert fq.count.item() == 0 and not fq.calibrated
+    assert fq.count.item() == 0
+    assert not fq.calibrated
 
 
 def test_switched_off_it_returns_its_input_untouched() -> None:
@@ -106,7 +107,8 @@ def test_qparams_stay_float32_and_so_does_the_arithmetic(dtype: torch.dtype) -> 
     fq.observing = False
     out = fq(values)
     exact = torch.fake_quantize_per_tensor_affine(values.float(), fq.scale, fq.zero_point, 0, 255)
-    assert out.dtype == dtype and torch.equal(out, exact.to(dtype))
+    assert out.dtype == dtype
+    assert torch.equal(out, exact.to(dtype))
     out.sum().backward()
     assert values.grad.dtype == dtype
 
@@ -124,7 +126,8 @@ def test_state_dict_has_scale_and_zero_point_only() -> None:
     assert set(fq.state_dict()) == {"scale", "zero_point"}
     other = ActivationQuant(ACTIVATION)
     other.load_state_dict(fq.state_dict())
-    assert other.calibrated and torch.equal(other.scale, fq.scale)
+    assert other.calibrated
+    assert torch.equal(other.scale, fq.scale)
     assert torch.equal(copy.deepcopy(fq).bounds, fq.bounds)
 
 

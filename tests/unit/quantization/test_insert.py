@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from sparsify.errors import InputError, RecipeError
-from sparsify.quantization.attention import IMPLEMENTATION
 from sparsify.quantization.calibrate import calibrate
 from sparsify.quantization.fake_quant import ActivationQuant
 from sparsify.quantization.insert import coverage_of, insert_quantizers
@@ -55,7 +54,8 @@ def test_every_linear_and_embedding_that_is_called(family: str) -> None:
     model = tiny_classifier(family)
     coverage = insert_quantizers(model)
     linears = [m for m in model.modules() if isinstance(m, nn.Linear)]
-    assert linears and all(isinstance(m, QLinear) for m in linears)
+    assert linears
+    assert all(isinstance(m, QLinear) for m in linears)
     skipped = {"deberta.encoder.rel_embeddings"} if family == "deberta-v2" else set()
     assert set(coverage.left) == skipped
     assert all(
@@ -152,7 +152,8 @@ def test_a_plain_torch_model_without_transformers() -> None:
     model = Plain()
     coverage = insert_quantizers(model)
     assert coverage.layers == ("fc1", "fc2")
-    assert not coverage.attention and "not a transformers model" in coverage.attention_reason
+    assert not coverage.attention
+    assert "not a transformers model" in coverage.attention_reason
     torch.manual_seed(0)
     x = torch.randn(32, 8)
     calibrate(model, [x])
@@ -215,4 +216,5 @@ def test_calibration_takes_batches_of_every_form_and_as_many_as_asked() -> None:
     batches = [{"x": torch.randn(2, 8)}, (torch.randn(2, 8),), torch.randn(2, 8)]
     assert calibrate(model, iter(batches), steps=2) == 2
     assert calibrate(model, batches) == 3
-    assert model.training and model.fc1.input_fq.training
+    assert model.training
+    assert model.fc1.input_fq.training

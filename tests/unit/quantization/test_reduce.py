@@ -36,7 +36,8 @@ def test_two_ranks_end_with_the_mean_range(tmp_path: Path) -> None:
     mp.start_processes(_rank, args=(port, str(tmp_path)), nprocs=2, start_method="fork")
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
     for mine, theirs in zip(first, second, strict=True):
-        assert torch.equal(mine[0], theirs[0]) and torch.equal(mine[1], theirs[1])
+        assert torch.equal(mine[0], theirs[0])
+        assert torch.equal(mine[1], theirs[1])
     assert first[0][0].tolist() == [0.0, 2.0]
     assert first[0][1].item() == pytest.approx(2.0 / 255)
 

@@ -64,7 +64,8 @@ def test_submodules_bound_linears_and_attention_but_not_embeddings() -> None:
     coverage = insert_quantizers(model, Selection(submodules=("bert.encoder.layer.0",)))
     assert [n for n in coverage.layers if "embeddings" in n]
     others = [n for n in coverage.layers if "embeddings" not in n]
-    assert others and all(n.startswith("bert.encoder.layer.0.") for n in others)
+    assert others
+    assert all(n.startswith("bert.encoder.layer.0.") for n in others)
     assert coverage.attention == ("bert.encoder.layer.0.attention.self",)
     assert coverage.left["classifier"] == "outside the recipe's submodules"
 
@@ -75,7 +76,8 @@ def test_a_submodule_of_another_architecture_is_an_error_naming_near_ones() -> N
         insert_quantizers(model, Selection(submodules=("bert.embeddings", "bert.encoder", "classifier")))
     messages = [str(p) for p in caught.value.problems]
     assert len(messages) == 2
-    assert "'bert.embeddings'" in messages[0] and "distilbert.embeddings" in messages[0]
+    assert "'bert.embeddings'" in messages[0]
+    assert "distilbert.embeddings" in messages[0]
 
 
 def test_embeddings_can_be_left_out() -> None:
@@ -87,11 +89,13 @@ def test_embeddings_can_be_left_out() -> None:
 def test_attention_matmuls_can_be_ignored(name: str) -> None:
     model = tiny_classifier()
     coverage = insert_quantizers(model, Selection(ignore=(name,)))
-    assert not coverage.attention and coverage.attention_reason
+    assert not coverage.attention
+    assert coverage.attention_reason
     assert ("bert.encoder.layer.0.attention.self.query" in coverage.layers) == (name != "BertSelfAttention")
 
 
 def test_a_float_override_of_inputs_leaves_weights_integer() -> None:
     model = layered()
     insert_quantizers(model, Selection(overrides={"layer2": Scheme(inputs=None)}))
-    assert model["layer2"][0].input_fq is None and model["layer1"][0].input_fq is not None
+    assert model["layer2"][0].input_fq is None
+    assert model["layer1"][0].input_fq is not None
