@@ -12,6 +12,10 @@ os.environ.setdefault("WANDB_DISABLED", "true")
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared machine")
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsify.errors import InputError
-from sparsify.export.graph import FloatOp, operators
+from sparsify.export.graph import FloatOp, operators, vocabulary
 from sparsify.export.session import cpu_features, fixed_shape, open_session
 
 Inputs = dict[str, NDArray[np.int64]]
@@ -84,6 +84,7 @@ class _Target:
     runtime: str
     files: tuple[Path, ...]
     config: dict[str, Any]
+    vocabulary: int | None
     load: Callable[[int], Callable[[Inputs], object]]
     inputs: tuple[str, ...] | None
     shape: tuple[int | None, int | None]
@@ -123,10 +124,20 @@ def benchmark(
     inputs = _inputs(known, batch, length)
     with _torch_threads(threads):
         runners = [target.load(threads) for target in [*known, known[0]]]
+        for target, run in zip(known, runners, strict=False):
+            _try(target, run, inputs)
         times = _interleave([_bind(run, inputs) for run in runners], rounds, warmup)
     medians = [statistics.median(series) for series in times]
     timings = tuple(_timing(target, series, medians[0], compress) for target, series in zip(known, times, strict=False))
     return BenchmarkReport(timings, medians[0] / medians[-1], batch, length, threads, rounds, cpu_features())
+
+
+def _try(target: _Target, run: Callable[[Inputs], object], inputs: Inputs) -> None:
+    try:
+        run(inputs)
+    except Exception as error:  # either runtime raises errors of its own
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{target.name}: cannot run a batch of {inputs['input_ids'].shape}: {reason}") from error
 
 
 def _bind(run: Callable[[Inputs], object], inputs: Inputs) -> Callable[[], object]:
@@ -201,7 +212,8 @@ def _onnx_target(name: Path, file: Path) -> _Target:
         return lambda inputs: opened.run(None, {key: inputs[key] for key in wanted})
 
     files = (file, *sorted(file.parent.glob(f"{file.name}?data*")))
-    return _Target(str(name), "onnxruntime", files, _config(file.parent), load, wanted, fixed_shape(session))
+    config, rows = _config(file.parent), vocabulary(file)
+    return _Target(str(name), "onnxruntime", files, config, rows, load, wanted, fixed_shape(session))
 
 
 def _torch_target(folder: Path) -> _Target:
@@ -222,7 +234,8 @@ def _torch_target(folder: Path) -> _Target:
 
         return run
 
-    return _Target(str(folder), "torch", files, _config(folder), load, None, (None, None))
+    config = _config(folder)
+    return _Target(str(folder), "torch", files, config, config.get("vocab_size"), load, None, (None, None))
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -244,7 +257,7 @@ def _check_shape(target: _Target, batch: int, length: int) -> None:
 
 def _inputs(targets: Sequence[_Target], batch: int, length: int) -> Inputs:
     """Random ids that are in every target's vocabulary; 100 where none is known."""
-    vocab = min((t.config["vocab_size"] for t in targets if isinstance(t.config.get("vocab_size"), int)), default=100)
+    vocab = min((target.vocabulary for target in targets if target.vocabulary), default=100)
     ids = np.random.default_rng(0).integers(0, vocab, size=(batch, length), dtype=np.int64)
     pads = {t.config.get("pad_token_id") for t in targets}
     ids[np.isin(ids, [p for p in pads if p is not None])] = vocab - 1

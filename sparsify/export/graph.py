@@ -148,6 +148,16 @@ def last_outputs(graph: Any, layers: Collection[str]) -> dict[str, str]:
     return last
 
 
+def vocabulary(path: str | Path) -> int | None:
+    """Rows of the table that ``input_ids`` looks up, None where the graph has no such table."""
+    import onnx
+
+    graph = onnx.load(str(path), load_external_data=False).graph
+    rows = {tensor.name: int(tensor.dims[0]) for tensor in graph.initializer if len(tensor.dims) == 2}
+    lookups = (node.input[0] for node in graph.node if node.op_type == "Gather" and node.input[1] == "input_ids")
+    return next((rows[name] for name in lookups if name in rows), None)
+
+
 def operators(path: str | Path, layers: Collection[str] = ()) -> Operators:
     """Let ONNX Runtime optimize a graph as it would to run it, and look at its matrix products.
 

@@ -100,15 +100,17 @@ def test_a_broken_arguments_file_is_told(tmp_path: Path, text: str, told: str) -
         expand_file([str(tmp_path / "other.json")])
 
 
-@given(st.lists(st.from_regex(r"--x[a-z_]{1,8}|[a-z0-9./]{1,8}", fullmatch=True)))
+@given(
+    st.lists(st.builds("".join, st.tuples(st.sampled_from(["--x", "y", "/tmp/", "0."]), st.text("abz_", max_size=4))))
+)
 def test_unknown_flags_and_their_values_pass_through(argv: list[str]) -> None:
     if len(argv) == 1 and argv[0].endswith((".json", ".yaml", ".yml")):
         return
     assert translate(argv).argv == argv
 
 
-@given(st.from_regex(r"[a-z]+([-_][a-z]+)*", fullmatch=True), st.text())
+@given(st.lists(st.text("abz", min_size=1, max_size=4), min_size=1).map("_".join), st.text())
 def test_flag_names(name: str, value: str) -> None:
-    assert flag_name(f"--{name}={value}") == flag_name(f"--{name}") == name.replace("-", "_")
+    assert flag_name(f"--{name}={value}") == flag_name(f"--{name.replace('_', '-')}") == name
     assert flag_name(name) is None
     assert flag_name("--") is None

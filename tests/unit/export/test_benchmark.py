@@ -77,6 +77,11 @@ def test_ids_stay_in_every_vocabulary(tiny_deployment: Path) -> None:
 
 
 class TestBadInput:
+    def test_a_graph_that_does_not_run(self, tiny_deployment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "vocabulary", lambda path: 1000)
+        with pytest.raises(InputError, match=r"cannot run a batch of \(1, 8\)"):
+            benchmark([tiny_deployment], length=8)
+
     def test_neither_graph_nor_checkpoint(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="neither an ONNX file"):
             benchmark([tmp_path])

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from sparsify.export.graph import Scopes, last_outputs, layer_tensors, operators, strip_traces, with_outputs
+from sparsify.export.graph import Scopes, last_outputs, layer_tensors, operators, strip_traces, vocabulary, with_outputs
 
 LAYERS = ("a", "a.b", "c")
 
@@ -107,6 +107,23 @@ def test_products_of_two_activations_are_not_listed(tmp_path: Path) -> None:
     made = graph(node("Transpose", ["x"], "t", perm=[0, 2, 1]), node("MatMul", ["x", "t"], "y"))
     onnx.save(made, tmp_path / "model.onnx")
     assert operators(tmp_path / "model.onnx").float_ops == []
+
+
+def test_the_vocabulary_is_the_table_that_ids_look_up(tmp_path: Path) -> None:
+    made = helper.make_graph(
+        [helper.make_node("Gather", ["other", "x"], ["z"]), helper.make_node("Gather", ["table", "input_ids"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info(name, TensorProto.INT64, [1, 4]) for name in ("x", "input_ids")],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4, 2])],
+        [numpy_helper.from_array(np.ones((rows, 2), np.float32), n) for n, rows in (("other", 3), ("table", 7))],
+    )
+    onnx.save(helper.make_model(made), tmp_path / "model.onnx")
+    assert vocabulary(tmp_path / "model.onnx") == 7
+
+
+def test_a_graph_without_ids_has_no_vocabulary(two_layers: Any, tmp_path: Path) -> None:
+    onnx.save(two_layers, tmp_path / "model.onnx")
+    assert vocabulary(tmp_path / "model.onnx") is None
 
 
 def test_traces_are_taken_out_and_scopes_stay(two_layers: Any, tmp_path: Path) -> None:
