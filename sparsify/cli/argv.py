@@ -195,6 +195,13 @@ def _half(flag: _Flag, given: set[str], result: Translated) -> list[_Flag]:
     return []
 
 
+def _bf16(flag: _Flag, given: set[str], result: Translated) -> list[_Flag]:
+    if not flag.on or _has_gpu() or given & {"use_cpu", "no_cuda"}:
+        return [flag]
+    result.notes.append(f"{flag} runs on the CPU, in bf16: there is no GPU (transformers wants --use_cpu for that)")
+    return [flag, _Flag("use_cpu", [])]
+
+
 def _has_gpu() -> bool:
     import torch
 
@@ -252,6 +259,7 @@ _SPECIAL: dict[str, Callable[[_Flag, set[str], Translated], list[_Flag]]] = {
     "adafactor": _switch("optim", "adafactor"),
     "include_inputs_for_metrics": _switch("include_for_metrics", "inputs"),
     "optim": _optim,
+    "bf16": _bf16,
     "fp16": _half,
     "fp16_full_eval": _half,
 }

@@ -15,7 +15,6 @@ from torch import nn
 from sparsify.analysis.report import ModelReport, model_report
 from sparsify.errors import CheckFailed, InputError
 from sparsify.export.folder import replaced_folder
-from sparsify.export.graph import strip_traces
 from sparsify.export.markdown import render
 from sparsify.export.parity import torch_outputs
 from sparsify.export.samples import Sample
@@ -216,7 +215,6 @@ def _write_files(source: Source, work: Path, options: _Options) -> None:
         external_data=options.external_data,
         metadata=_metadata(source),
     )
-    strip_traces(work / MODEL_FILE)
 
 
 def _metadata(source: Source) -> dict[str, str]:

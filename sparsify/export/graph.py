@@ -62,24 +62,6 @@ def load_graph(path: str | Path) -> Any:
     return onnx.load(str(path))
 
 
-def strip_traces(path: str | Path) -> None:
-    """Take the exporter's notes out of a file, all but the modules that its nodes were traced in.
-
-    The notes hold a Python stack for every node, with paths of this machine, and can outweigh an int8 model.
-    """
-    import onnx
-
-    graph = onnx.load(str(path), load_external_data=False)
-    for node in graph.graph.node:
-        kept = [entry for entry in node.metadata_props if entry.key == _SCOPES]
-        if len(kept) < len(node.metadata_props):
-            del node.metadata_props[:]
-            node.metadata_props.extend(kept)
-    for value in [*graph.graph.value_info, *graph.graph.input, *graph.graph.output, *graph.graph.initializer]:
-        del value.metadata_props[:]
-    onnx.save(graph, str(path))
-
-
 class Scopes:
     """Which modules each node of a graph was traced in, under the names that the model knows.
 

@@ -44,11 +44,13 @@ class Verification:
         found = [] if self.parity.passed else [f"parity: {self.parity.summary()}{self._where()}"]
         wrong = [check for check in self.weights if check.found and not check.passed]
         count = len(self.weights)
-        lost = [check for check in self.weights if not check.found and check.dtype != "float32"]
+        lost = [check for check in self.weights if check.stored not in (check.dtype, None)]
         if wrong:
             found.append(f"weights: {len(wrong)} of {count} layers differ from the model, {_first(wrong)}")
         if lost:
             found.append(f"weights: {len(lost)} of {count} layers are not {lost[0].dtype} in the file, {_first(lost)}")
+        if self.weights and all(check.stored is None for check in self.weights):
+            found.append("weights: none was found in the graph, so none was compared")
         return tuple(found)
 
     @property
@@ -58,9 +60,9 @@ class Verification:
         if self.expected_int8:
             names = ", ".join(f"{op.layer} ({op.op})" for op in self.expected_int8)
             said.append(f"ONNX Runtime runs these in float although the recipe quantizes them: {names}")
-        unseen = [check for check in self.weights if not check.found and check.dtype == "float32"]
+        unseen = [check for check in self.weights if check.stored is None]
         if unseen:
-            said.append(f"{len(unseen)} float weights were not found in the graph and not compared, {_first(unseen)}")
+            said.append(f"{len(unseen)} weights are not in the graph and were not compared, {_first(unseen)}")
         return tuple(said)
 
     @property

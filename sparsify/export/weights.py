@@ -23,7 +23,8 @@ class WeightCheck:
         layer: Name of the layer.
         dtype: What the file should hold: ``int8`` or ``float32``.
         size: Number of weights.
-        found: Whether the file has a tensor of that layer, type and shape.
+        stored: Type of the layer's weight in the file; None where the file has no tensor of its shape, because what the
+            layer gives does not depend on the input and was computed at export.
         identical: Whether every value is the same (for int8: the same integer).
         zeros_model: Zeros of the model's float weight: the mask.
         zeros_file: Zeros of the file's weight; at least the mask's, more where small weights round to 0.
@@ -32,10 +33,15 @@ class WeightCheck:
     layer: str
     dtype: str
     size: int
-    found: bool
+    stored: str | None
     identical: bool
     zeros_model: int
     zeros_file: int
+
+    @property
+    def found(self) -> bool:
+        """Whether the file has the weight, in the type that it should have."""
+        return self.stored == self.dtype
 
     @property
     def passed(self) -> bool:
@@ -63,13 +69,15 @@ def _has_weight(module: nn.Module) -> bool:
 def _check(name: str, module: nn.Module, tensors: list[NDArray[Any]]) -> WeightCheck:
     expected, zero = expected_weight(module)
     conv = isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d)
-    found = [way for t in tensors if t.dtype == expected.dtype for way in (t, t.T) if way.shape == expected.shape]
+    shaped = [way for t in tensors for way in (t, t.T) if way.shape == expected.shape]
+    found = [t for t in shaped if t.dtype == expected.dtype]
     best = next((t for t in found if _same(t, expected, conv)), found[0] if found else None)
+    stored = best if best is not None else next(iter(shaped), None)
     return WeightCheck(
         layer=name,
         dtype=str(expected.dtype),
         size=expected.size,
-        found=best is not None,
+        stored=None if stored is None else str(stored.dtype),
         identical=best is not None and _same(best, expected, conv),
         zeros_model=count_zeros(module.weight),  # type: ignore[arg-type]
         zeros_file=0 if best is None else int((best == zero).sum()),

@@ -258,13 +258,12 @@ class TestBadInput:
 
 
 def test_the_folder_loads_in_optimum(tiny_deployment: Path) -> None:
-    optimum = pytest.importorskip("optimum.onnxruntime", reason="optimum[onnxruntime] is not installed")
+    reason = "optimum[onnxruntime] is not installed, or not made for this transformers"
+    optimum = pytest.importorskip("optimum.onnxruntime", reason=reason, exc_type=ImportError)
     import torch
-    from transformers import AutoModelForTokenClassification
 
     theirs = optimum.ORTModelForTokenClassification.from_pretrained(tiny_deployment)
     ids = torch.tensor([[2, 5, 6, 3]])
     logits = theirs(input_ids=ids, attention_mask=torch.ones_like(ids), token_type_ids=torch.zeros_like(ids)).logits
     assert logits.shape == (1, 4, 5)
     assert theirs.config.id2label[1] == "B-person"
-    assert AutoModelForTokenClassification is not None

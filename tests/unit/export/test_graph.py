@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from sparsify.export.graph import Scopes, last_outputs, layer_tensors, operators, strip_traces, vocabulary, with_outputs
+from sparsify.export.graph import Scopes, last_outputs, layer_tensors, operators, vocabulary, with_outputs
 
 LAYERS = ("a", "a.b", "c")
 
@@ -124,13 +124,3 @@ def test_the_vocabulary_is_the_table_that_ids_look_up(tmp_path: Path) -> None:
 def test_a_graph_without_ids_has_no_vocabulary(two_layers: Any, tmp_path: Path) -> None:
     onnx.save(two_layers, tmp_path / "model.onnx")
     assert vocabulary(tmp_path / "model.onnx") is None
-
-
-def test_traces_are_taken_out_and_scopes_stay(two_layers: Any, tmp_path: Path) -> None:
-    path = tmp_path / "model.onnx"
-    onnx.save(two_layers, path)
-    before = path.stat().st_size
-    strip_traces(path)
-    assert b"here.py" not in path.read_bytes()
-    assert path.stat().st_size < before
-    assert Scopes(onnx.load(path), LAYERS).of("m") == ["a", "a.b"]

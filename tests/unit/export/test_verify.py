@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,19 @@ def test_int8_weights_that_differ_by_one_are_found(tiny_int8_model, tiny_int8_de
 def test_a_float_weight_where_int8_was_asked_for_is_a_problem(tiny_int8_model, tiny_deployment: Path) -> None:
     checks = check_weights(tiny_int8_model, load_graph(tiny_deployment / "model.onnx"))
     assert not any(check.found for check in checks)
+    assert {check.stored for check in checks} == {"float32"}
     result = verify(tiny_int8_model, tiny_deployment)
     assert any("16 of 16 layers are not int8" in problem for problem in result.problems)
+
+
+def test_weights_that_were_computed_away_are_a_warning_unless_all_are(tiny_deployment: Path, ner_copy: Path) -> None:
+    result = verify(ner_copy)
+    first, *rest = result.weights
+    gone = replace(result, weights=(replace(first, stored=None, identical=False, zeros_file=0), *rest))
+    assert gone.passed
+    assert gone.warnings == (f"1 weights are not in the graph and were not compared, {first.layer} first",)
+    none = replace(result, weights=tuple(replace(check, stored=None, identical=False) for check in result.weights))
+    assert "none was compared" in none.problems[0]
 
 
 def test_layers_that_should_be_int8_but_run_in_float_are_named(tiny_int8_model, tiny_deployment: Path) -> None:
