@@ -16,6 +16,7 @@ from sparsify.clock import Clock
 from sparsify.distillation.teacher import self_teacher
 from sparsify.errors import InputError, RecipeError
 from sparsify.modifiers.base import LearningRateBase, Modifier
+from sparsify.modifiers.quantization import QuantizationModifier
 from sparsify.modifiers.registry import build
 from sparsify.plan import conflicts, epochs_of
 from sparsify.quantization.calibrate import calibrate
@@ -192,9 +193,8 @@ class ModifierManager:
         run.finish()
         run.close()
         if quantizers(model):
-            if calibration_data is None:
-                raise InputError("the recipe quantizes: one shot needs calibration_data (batches of model inputs)")
-            calibrate(model, calibration_data)
+            steps = [m.num_calibration_steps for m in self.modifiers if isinstance(m, QuantizationModifier)]
+            calibrate(model, calibration_data, max((s for s in steps if s is not None), default=None))
         return model.eval()
 
     def report(self, model: nn.Module) -> ModelReport:
@@ -216,9 +216,7 @@ def unwrap(model: nn.Module) -> nn.Module:
     """The model inside DDP, DataParallel or ``torch.compile``."""
     for _ in range(8):
         inner = getattr(model, "_orig_mod", None) or (
-            model.module
-            if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel)
-            else None
+            model.module if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel) else None
         )
         if inner is None:
             return model

@@ -104,5 +104,7 @@ def _overlap(first: Modifier, second: Modifier) -> bool:
 def _pruned_when_frozen(pruner: Modifier, quantizer: Modifier) -> str | None:
     frozen = getattr(quantizer, "frozen_from", None)
     if frozen is not None and 0 <= frozen < pruner.end and pruner.update_frequency != 0:
-        return f"{pruner.key} still prunes at epoch {pruner.end:g}, after {quantizer.key} froze its ranges at {frozen:g}"
+        return (
+            f"{pruner.key} still prunes at epoch {pruner.end:g}, after {quantizer.key} froze its ranges at {frozen:g}"
+        )
     return None

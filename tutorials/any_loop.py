@@ -44,7 +44,9 @@ modifiers:
 """
 
 
-def batches(rows: list[dict[str, Any]], tokenizer: Any, labels: dict[str, int]) -> Callable[[list[int]], dict[str, Tensor]]:
+def batches(
+    rows: list[dict[str, Any]], tokenizer: Any, labels: dict[str, int]
+) -> Callable[[list[int]], dict[str, Tensor]]:
     """A collate function: words to ids, tags to the first sub-token of each word."""
 
     def collate(indices: list[int]) -> dict[str, Tensor]:
@@ -65,7 +67,9 @@ def batches(rows: list[dict[str, Any]], tokenizer: Any, labels: dict[str, int]) 
 def train(model: nn.Module, loader: DataLoader, epochs: int, manager: Any = None, teacher: Any = None) -> nn.Module:
     """An ordinary loop. With a recipe, two lines are new: ``attach`` and ``run.loss``."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
-    manager = manager or sparsify.load_recipe(f"modifiers: [!EpochRangeModifier {{start_epoch: 0, end_epoch: {epochs}}}]\n")
+    manager = manager or sparsify.load_recipe(
+        f"modifiers: [!EpochRangeModifier {{start_epoch: 0, end_epoch: {epochs}}}]\n"
+    )
     model.train()
     with manager.attach(model, optimizer, steps_per_epoch=len(loader), teacher=teacher) as run:
         for epoch in range(epochs):
@@ -101,7 +105,9 @@ def main() -> None:
     train(small, loader, manager.max_epochs, manager, teacher=dense)
 
     report = manager.report(small)
-    print(f"sparsity of the prunable layers: {report.sparsity_prunable:.1%}, {report.bytes / report.dense_bytes:.0%} of the size")
+    print(
+        f"sparsity of the prunable layers: {report.sparsity_prunable:.1%}, {report.bytes / report.dense_bytes:.0%} of the size"
+    )
 
     folder = options.output_dir / "compressed"
     small.save_pretrained(folder)

@@ -29,7 +29,9 @@ def has_recipe(directory: str | Path) -> bool:
     return (Path(directory) / RECIPE_FILE).is_file()
 
 
-def load_model(directory: str | Path, *, config: PretrainedConfig | None = None, task_class: str | None = None) -> nn.Module:
+def load_model(
+    directory: str | Path, *, config: PretrainedConfig | None = None, task_class: str | None = None
+) -> nn.Module:
     """Load a model folder in fp32: structure from its recipe, then weights, then quantizers as they were saved.
 
     Args:

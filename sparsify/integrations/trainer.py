@@ -38,9 +38,7 @@ class RecipeSchedule(LRScheduler):
         """Rates for the coming step; groups the recipe does not name keep theirs."""
         groups = self.optimizer.param_groups
         found = [self._rates.at(self.last_epoch, index) for index in range(len(groups))]
-        return [
-            group["initial_lr"] if rate is None else rate for group, rate in zip(groups, found, strict=True)
-        ]
+        return [group["initial_lr"] if rate is None else rate for group, rate in zip(groups, found, strict=True)]
 
     def state_dict(self) -> dict[str, Any]:
         """The step alone: rates are a function of it."""

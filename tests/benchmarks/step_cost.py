@@ -35,13 +35,20 @@ LIMITS = {"manager with nothing to do": 1.02, "masks held": 1.05, "quantization-
 def make_model() -> BertForTokenClassification:
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=2000, hidden_size=256, num_hidden_layers=4, num_attention_heads=4, intermediate_size=1024, num_labels=9
+        vocab_size=2000,
+        hidden_size=256,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        intermediate_size=1024,
+        num_labels=9,
     )
     model = BertForTokenClassification(config)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "encoder" in name and parameter.ndim == 2:
-                parameter.mul_(parameter.abs() > parameter.abs().flatten().kthvalue(int(0.8 * parameter.numel())).values)
+                parameter.mul_(
+                    parameter.abs() > parameter.abs().flatten().kthvalue(int(0.8 * parameter.numel())).values
+                )
     return model.train()
 
 

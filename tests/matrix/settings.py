@@ -16,7 +16,9 @@ class Setting:
 
     @property
     def recipe(self) -> str:
-        return "num_epochs: 3\nmodifiers:\n" + "\n".join(f"  {line}" for line in self.body.strip("\n").splitlines()) + "\n"
+        return (
+            "num_epochs: 3\nmodifiers:\n" + "\n".join(f"  {line}" for line in self.body.strip("\n").splitlines()) + "\n"
+        )
 
 
 _GRADUAL = """
@@ -57,7 +59,9 @@ SETTINGS: dict[str, Setting] = {
         '- !TrainableParamsModifier {params: ["re:fc1.*"], trainable: false, start_epoch: 0.5, end_epoch: 2.0}'
     ),
     "ConstantPruningModifier": Setting(
-        '- !ConstantPruningModifier {params: ["fc1.weight"], start_epoch: 0.0}', prunes=("fc1.weight",), sparse_start=True
+        '- !ConstantPruningModifier {params: ["fc1.weight"], start_epoch: 0.0}',
+        prunes=("fc1.weight",),
+        sparse_start=True,
     ),
     "GMPruningModifier": Setting(_GRADUAL.format(name="GMPruningModifier"), prunes=_FC),
     "MagnitudePruningModifier": Setting(

@@ -70,8 +70,9 @@ def test_resume_is_bit_exact_at_every_phase_boundary(setting: Setting, optimizer
 
 @pytest.mark.parametrize("setting", settings())
 def test_accumulation_counts_optimizer_steps_only(setting: Setting) -> None:
-    plain, accumulated = World(setting.recipe, sparse_start=setting.sparse_start), World(
-        setting.recipe, sparse_start=setting.sparse_start
+    plain, accumulated = (
+        World(setting.recipe, sparse_start=setting.sparse_start),
+        World(setting.recipe, sparse_start=setting.sparse_start),
     )
     seen: dict[str, list[dict[str, float]]] = {"plain": [], "accumulated": []}
     plain.train(after=lambda run, step: seen["plain"].append(run.values()))

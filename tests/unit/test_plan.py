@@ -9,7 +9,9 @@ from sparsify.manager import load_recipe
 from sparsify.plan import timeline
 from tests.matrix.world import World
 
-LINEAR = "- !LearningRateFunctionModifier {{lr_func: linear, init_lr: 0.1, final_lr: 0.0, start_epoch: {0}, end_epoch: {1}}}"
+LINEAR = (
+    "- !LearningRateFunctionModifier {{lr_func: linear, init_lr: 0.1, final_lr: 0.0, start_epoch: {0}, end_epoch: {1}}}"
+)
 GM = (
     "- !GMPruningModifier {{params: [{2}], init_sparsity: 0.0, final_sparsity: 0.5, start_epoch: {0}, end_epoch: {1}, "
     "update_frequency: 0.5}}"

@@ -156,5 +156,13 @@ def test_a_selector_without_match_names_the_place_in_the_recipe() -> None:
 
 def test_one_shot_needs_data_for_activations() -> None:
     manager = load_recipe(SETTINGS["QuantizationModifier"].recipe)
-    with pytest.raises(InputError, match="calibration_data"):
+    with pytest.raises(InputError, match="needs calibration data"):
         manager.apply(make_model())
+
+
+def test_one_shot_of_weights_alone_needs_no_data() -> None:
+    recipe = "modifiers:\n  - !QuantizationModifier {start_epoch: 0.0, scheme: {input_activations: null}}\n"
+    model = load_recipe(recipe).apply(make_model())
+    from sparsify.quantization.layers import quantizers
+
+    assert all(q.enabled for q in quantizers(model).values())

@@ -65,7 +65,11 @@ def logged(trainer: Trainer, name: str) -> list[float]:
 
 
 def encoder_sparsity(model: nn.Module) -> float:
-    weights = [p for n, p in model.named_parameters() if "encoder" in n and n.endswith(("e.weight", "y.weight")) and p.ndim == 2]
+    weights = [
+        p
+        for n, p in model.named_parameters()
+        if "encoder" in n and n.endswith(("e.weight", "y.weight")) and p.ndim == 2
+    ]
     return sum(int((w == 0).sum()) for w in weights) / sum(w.numel() for w in weights)
 
 
