@@ -74,7 +74,7 @@ def _config(folder: Path) -> Any:
 
 def _pretrained(cls: Any, folder: Path, config: Any) -> nn.Module:
     try:
-        with _quiet_transformers():
+        with quiet_transformers():
             model: nn.Module = cls.from_pretrained(folder, config=config, dtype=torch.float32, local_files_only=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(f"{folder}: cannot load the weights ({str(error).splitlines()[0]})") from error
@@ -82,8 +82,8 @@ def _pretrained(cls: Any, folder: Path, config: Any) -> nn.Module:
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """No warnings or bars from loading: quantizers' tensors are unexpected to transformers, and ours to load."""
+def quiet_transformers() -> Iterator[None]:
+    """No warnings or bars from transformers' loading: missing and unexpected tensors are ours to tell or to load."""
     from transformers.utils import logging as hf_logging
 
     level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from sparsify.errors import InputError
-from sparsify.export.checkpoint import RECIPE_FILE, load_model
+from sparsify.export.checkpoint import RECIPE_FILE, load_model, quiet_transformers
 from sparsify.tasks import hub
 from sparsify.tasks.arguments import ModelArguments
 
@@ -91,7 +91,7 @@ def load_token_classifier(name: str, config: Any, labels: Sequence[str], args: M
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: i for i, label in enumerate(labels)}
     if same_head and (Path(name) / RECIPE_FILE).is_file():
-        with _quiet():
+        with quiet_transformers():
             return Loaded(load_model(name, config=config), Path(name) / RECIPE_FILE)
     return Loaded(_pretrained(name, config, args))
 
@@ -121,7 +121,7 @@ def _is_token_classifier(config: Any) -> bool:
 def _pretrained(name: str, config: Any, args: ModelArguments) -> nn.Module:
     from transformers import AutoModelForTokenClassification
 
-    with told(name, "--model_name_or_path"), _quiet():
+    with told(name, "--model_name_or_path"), quiet_transformers():
         model, info = AutoModelForTokenClassification.from_pretrained(
             name,
             config=config,
@@ -185,21 +185,6 @@ def _reason(name: str, flag: str, error: Exception) -> str:
             " is not in the local cache"
         )
     return f"{flag} {name}: neither a folder nor a model on the Hub that can be loaded ({first})"
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    from transformers.utils import logging as hf
-
-    level, bars = hf.get_verbosity(), hf.is_progress_bar_enabled()
-    hf.set_verbosity_error()  # its table of missing and unexpected keys: ours is one line
-    hf.disable_progress_bar()
-    try:
-        yield
-    finally:
-        hf.set_verbosity(level)
-        if bars:
-            hf.enable_progress_bar()
 
 
 def _models_in(folder: Path) -> str:
