@@ -19,14 +19,15 @@ def show(result: Result) -> None:
     """Print metrics, what the model weighs now, and where the files are."""
     table = Table(title="Result", title_justify="left", show_header=False)
     table.add_column()
-    table.add_column(overflow="fold")  # paths are to be copied whole
+    table.add_column()
     for name, value in _measured(result.metrics):
         table.add_row(name, f"{value:.4f}")
     for name, text in _weighed(result):
         table.add_row(name, text)
-    for name, path in _files(result.output_dir):
-        table.add_row(name, str(path))
-    common.console().print(table)
+    console = common.console()
+    console.print(table)
+    for name, path in _files(result.output_dir):  # below the table: a path in a cell is broken where the cell ends
+        console.print(f"{name:12} {path}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _measured(metrics: dict[str, float]) -> list[tuple[str, float]]:

@@ -251,6 +251,35 @@ def test_an_interrupt_saves_a_checkpoint_and_the_resume_ends_as_if_nothing_was(w
         assert torch.equal(weights(cut)[name], value), name
 
 
+def test_grouped_by_length_a_resumed_run_is_the_same_and_predictions_keep_their_rows(
+    world: World, tmp_path: Path
+) -> None:
+    more = (
+        "--do_train",
+        "--do_predict",
+        "--recipe",
+        str(world.recipe),
+        "--group_by_length",
+        "--per_device_eval_batch_size",
+        "3",
+    )
+    saving = ("--save_strategy", "steps", "--save_steps", "9")  # in the middle of the second epoch
+    whole, again = tmp_path / "whole", tmp_path / "again"
+    assert main(world.flags(whole, *more, *saving)) == 0
+    assert main(world.flags(again, *more, "--resume_from_checkpoint", str(whole / "checkpoint-9"))) == 0
+    first, second = load_file(whole / "model.safetensors"), load_file(again / "model.safetensors")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    rows = [json.loads(line) for line in (whole / "predictions.jsonl").read_text().splitlines()]
+    asked = [json.loads(line) for line in world.data["test"].read_text().splitlines()]
+    assert [row["tokens"] for row in rows] == [row["tokens"] for row in asked]
+    right = sum(
+        a == b for r, q in zip(rows, asked, strict=True) for a, b in zip(r["predicted"], q["ner_tags"], strict=True)
+    )
+    assert right / sum(len(q["tokens"]) for q in asked) == pytest.approx(
+        json.loads((whole / "all_results.json").read_text())["predict_accuracy"]
+    )
+
+
 def test_help_imports_no_transformers() -> None:
     code = (
         "import sys; from sparsify.cli.train import main; main(['token_classification', '--help']); "

@@ -44,13 +44,13 @@ def test_dropped_flags_become_what_they_are_now(given_flags: str, became: str) -
 
 
 def test_what_is_written_today_stays() -> None:
-    argv = ["--optim", "adamw_torch", "--learning-rate=1e-4", "--label_names", "a", "b", "--max_steps", "-1", "--bf16"]
+    argv = ["--optim", "adamw_torch", "--learning-rate=1e-4", "--label_names", "a", "b", "--max_steps", "-1", "--tf32"]
     found = translate(argv)
     assert found.argv == [
-        *("--optim", "adamw_torch", "--learning_rate", "1e-4", "--label_names", "a", "b", "--max_steps", "-1", "--bf16")
+        *("--optim", "adamw_torch", "--learning_rate", "1e-4", "--label_names", "a", "b", "--max_steps", "-1", "--tf32")
     ]
     assert found.notes == []
-    assert found.flags == {"optim", "learning_rate", "label_names", "max_steps", "bf16"}
+    assert found.flags == {"optim", "learning_rate", "label_names", "max_steps", "tf32"}
 
 
 def test_todays_flag_wins_over_the_old_one() -> None:
@@ -79,6 +79,15 @@ def test_fp16_without_a_gpu_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch
     assert bool(found.notes) is not gpu
     assert translate([flag, "--no_cuda"]).argv == ["--use_cpu"]
     assert translate([flag, "false"]).argv == [flag, "false"]
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_bf16_without_a_gpu_runs_on_the_cpu_and_says_so(monkeypatch: pytest.MonkeyPatch, gpu: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    found = translate(["--bf16"])
+    assert found.argv == (["--bf16"] if gpu else ["--bf16", "--use_cpu"])
+    assert bool(found.notes) is not gpu
+    assert translate(["--bf16", "--use_cpu"]).argv == ["--bf16", "--use_cpu"]
 
 
 def test_a_lone_file_is_the_command_line(tmp_path: Path) -> None:
