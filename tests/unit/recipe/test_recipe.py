@@ -223,7 +223,7 @@ def test_packaged_recipes_are_valid_modifiers(path: Path) -> None:
 
 ENCODER_WEIGHTS = [
     "bert.encoder.layer.0.attention.self.query.weight",
-    "bert.encoder.layer.11.attention.output.dense.weight",
+    "bert.encoder.layer.5.attention.output.dense.weight",
     "roberta.encoder.layer.0.intermediate.dense.weight",
     "electra.encoder.layer.0.output.dense.weight",
     "distilbert.transformer.layer.0.attention.q_lin.weight",
@@ -242,9 +242,14 @@ OTHER_PARAMETERS = [
 ]
 
 
-def test_the_pruned_selector_takes_the_encoders_matrices_of_every_family() -> None:
-    recipe = Recipe.load("zoo:nlp/token_classification/minilm-l6/pytorch/huggingface/wnut17/pruned80-none")
-    (params,) = next(m.fields["params"] for m in recipe.modifiers if m.type == "GMPruningModifier")
-    pattern = re.compile(params.removeprefix("re:"))
-    assert all(pattern.match(name) for name in ENCODER_WEIGHTS)
-    assert not any(pattern.match(name) for name in OTHER_PARAMETERS)
+@pytest.mark.parametrize(
+    ("name", "sparsity"),
+    [("pruned50_quant-none", 0.5), ("pruned80-none", 0.8), ("pruned80_quant-none", 0.8), ("pruned90-none", 0.9)],
+)
+def test_the_packaged_pruning_takes_every_encoder_matrix_once_at_the_stated_mean(name: str, sparsity: float) -> None:
+    recipe = Recipe.load(f"zoo:nlp/token_classification/minilm-l6/pytorch/huggingface/wnut17/{name}")
+    levels = next(m.fields["final_sparsity"] for m in recipe.modifiers if m.type == "GMPruningModifier")
+    patterns = [re.compile(p.removeprefix("re:")) for selectors in levels.values() for p in selectors]
+    assert all(sum(bool(p.match(weight)) for p in patterns) == 1 for weight in ENCODER_WEIGHTS)
+    assert not any(p.match(other) for p in patterns for other in OTHER_PARAMETERS)
+    assert sum(levels) / len(levels) == pytest.approx(sparsity, abs=0.001)
