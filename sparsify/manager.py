@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,7 +14,7 @@ from torch import nn
 import sparsify.modifiers  # noqa: F401  (registers the modifiers)
 from sparsify.clock import Clock
 from sparsify.distillation.teacher import self_teacher
-from sparsify.errors import InputError, RecipeError
+from sparsify.errors import InputError, Problem, RecipeError
 from sparsify.modifiers.base import LearningRateBase, Modifier
 from sparsify.modifiers.quantization import QuantizationModifier
 from sparsify.modifiers.registry import build
@@ -46,7 +46,8 @@ def load_recipe(
         RecipeError: With every problem of the recipe, each at its line and column.
         ZooError: A stub that leads nowhere.
     """
-    return ModifierManager(Recipe.load(source, recipe_args), distillation=distillation)
+    recipe, problems = Recipe.read(source, recipe_args)
+    return ModifierManager(recipe, distillation=distillation, problems=problems)
 
 
 class ModifierManager:
@@ -57,9 +58,10 @@ class ModifierManager:
         modifiers: Its modifiers, in file order.
     """
 
-    def __init__(self, recipe: Recipe, *, distillation: bool = True) -> None:
+    def __init__(self, recipe: Recipe, *, distillation: bool = True, problems: Sequence[Problem] = ()) -> None:
         self.recipe = recipe
-        self.modifiers: list[Modifier] = [m for m in build(recipe) if distillation or m.kind != "distillation"]
+        modifiers = build(recipe, problems)
+        self.modifiers: list[Modifier] = [m for m in modifiers if distillation or m.kind != "distillation"]
 
     @property
     def max_epochs(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from sparsify.errors import Problem, RecipeError
 from sparsify.modifiers.base import Modifier
-from sparsify.recipe.recipe import Mark, ModifierSpec, Recipe
+from sparsify.recipe.recipe import Mark, ModifierSpec, Recipe, in_order
 
 _classes: dict[str, type[Modifier]] = {}
 M = TypeVar("M", bound=type[Modifier])
@@ -66,11 +66,15 @@ def get(name: str) -> type[Modifier]:
     raise RecipeError(Problem(f"unknown modifier {name!r}", hint=hint))
 
 
-def build(recipe: Recipe) -> list[Modifier]:
+def build(recipe: Recipe, found: Sequence[Problem] = ()) -> list[Modifier]:
     """Validate every entry of ``recipe`` and put its stages one after another.
 
     A stage whose first time lies before the end of the stage before it counts from its own 0 and is moved there;
     one that starts later is taken as written in epochs of the whole run.
+
+    Args:
+        recipe: What was read.
+        found: Problems found while reading, to be raised together with those found here.
 
     Returns:
         Modifiers in file order, each placed (key and stage offset).
@@ -78,7 +82,7 @@ def build(recipe: Recipe) -> list[Modifier]:
     Raises:
         RecipeError: With every problem of the file, each at its line and column.
     """
-    problems: list[Problem] = []
+    problems: list[Problem] = [*found]
     modifiers: list[Modifier] = []
     counts: Counter[tuple[str, str]] = Counter()
     stage_end = 0.0
@@ -94,7 +98,7 @@ def build(recipe: Recipe) -> list[Modifier]:
         stage_end = max([stage_end, *(m.last_epoch() for m in built)])
         modifiers += built
     if problems:
-        raise RecipeError(problems)
+        raise RecipeError(in_order(problems))
     return modifiers
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,18 @@ class Recipe:
             RecipeError: With every problem found, each at its line and column.
             ZooError: The stub is malformed or not found.
         """
+        return _whole(*cls.read(source, recipe_args))
+
+    @classmethod
+    def read(cls, source: str | Path, recipe_args: RecipeArgs = None) -> tuple[Recipe, list[Problem]]:
+        """As ``load``, but problems of single values come beside a recipe that lacks the modifiers they stand in.
+
+        So whoever validates modifiers can report the mistakes of both kinds at once.
+
+        Raises:
+            RecipeError: The text is no recipe at all.
+            ZooError: The stub is malformed or not found.
+        """
         return _load(read_source(source), recipe_args)
 
     @classmethod
@@ -90,7 +102,7 @@ class Recipe:
         Raises:
             RecipeError: With every problem found, each at its line and column.
         """
-        return _load(text_source(text, origin), recipe_args)
+        return _whole(*_load(text_source(text, origin), recipe_args))
 
     @property
     def modifiers(self) -> list[ModifierSpec]:
@@ -121,7 +133,18 @@ class Recipe:
             raise InputError(f"cannot write the recipe to {path}: {error.strerror}") from error
 
 
-def _load(source: SourceText, recipe_args: RecipeArgs) -> Recipe:
+def _whole(recipe: Recipe, problems: list[Problem]) -> Recipe:
+    if problems:
+        raise RecipeError(in_order(problems))
+    return recipe
+
+
+def in_order(problems: Sequence[Problem]) -> list[Problem]:
+    """Problems as they come in the file."""
+    return sorted(problems, key=lambda p: (p.line or 0, p.column or 0))
+
+
+def _load(source: SourceText, recipe_args: RecipeArgs) -> tuple[Recipe, list[Problem]]:
     args = read_args(recipe_args)
     document = parse(source)
     problems: list[Problem] = []
@@ -129,10 +152,7 @@ def _load(source: SourceText, recipe_args: RecipeArgs) -> Recipe:
         text, problems = apply_args(source, document, args)
         source = SourceText(text, source.origin, source.file, source.skipped)
         document = parse(source)
-    recipe = _evaluated(source, document, problems)
-    if problems:
-        raise RecipeError(sorted(problems, key=lambda p: (p.line or 0, p.column or 0)))
-    return recipe
+    return _evaluated(source, document, problems), problems
 
 
 def _evaluated(source: SourceText, document: Document, problems: list[Problem]) -> Recipe:
