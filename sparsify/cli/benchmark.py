@@ -75,12 +75,13 @@ def show(report: BenchmarkReport) -> None:
 
     threads = "thread" if report.threads == 1 else "threads"
     setting = f"batch {report.batch}, length {report.length}, {report.threads} {threads}"
-    table = Table(title=f"{setting}, {report.rounds} interleaved rounds", caption=_caption(report))
+    table = Table(title=f"{setting}, {report.rounds} interleaved rounds")
     for name in ("model", "ms p50 / p95", "times as fast", "MB / gzipped", "ops int8 / float"):
         table.add_column(name, justify="left" if name == "model" else "right", overflow="fold")
     for name, timing in zip(_names(report), report.timings, strict=True):
         table.add_row(name, *_cells(timing))
     common.console().print(table)
+    common.console().print(_caption(report), style="dim", highlight=False)
     for timing in report.timings:
         if timing.int8_ops and timing.float_ops:
             left = ", ".join(f"{op.node} ({op.op})" for op in timing.float_ops)
@@ -88,7 +89,7 @@ def show(report: BenchmarkReport) -> None:
 
 
 def _names(report: BenchmarkReport) -> list[str]:
-    """The targets without the folders that all of them share."""
+    """The targets without the folders that all of them share, before and behind what tells them apart."""
     from pathlib import Path
 
     paths = [Path(timing.target) for timing in report.timings]
@@ -96,6 +97,8 @@ def _names(report: BenchmarkReport) -> list[str]:
         len({path.parts[:1] for path in paths}) == 1 and all(len(path.parts) > 1 for path in paths) and len(paths) > 1
     ):
         paths = [path.relative_to(path.parts[0]) for path in paths]
+    while len({path.parts[-1] for path in paths}) == 1 and all(len(path.parts) > 1 for path in paths) and len(paths) > 1:
+        paths = [path.parent for path in paths]
     runtimes = [" (torch)" if timing.runtime == "torch" else "" for timing in report.timings]
     return [f"{path}{runtime}" for path, runtime in zip(paths, runtimes, strict=True)]
 

@@ -30,7 +30,7 @@ def test_names_leave_out_what_all_targets_share() -> None:
 
     assert names("/a/b/c", "/a/b/d") == ["c", "d"]
     assert names("a/b", "a/b/model.onnx") == ["b", "b/model.onnx"]
-    assert names("a/x/deployment", "a/y/deployment") == ["x/deployment", "y/deployment"]
+    assert names("a/x/deployment", "a/y/deployment") == ["x", "y"]
     assert names("/a/b") == ["/a/b"]
     assert names("a", "a") == ["a", "a"]
 
