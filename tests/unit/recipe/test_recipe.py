@@ -244,7 +244,13 @@ OTHER_PARAMETERS = [
 
 @pytest.mark.parametrize(
     ("name", "sparsity"),
-    [("pruned50_quant-none", 0.5), ("pruned80-none", 0.8), ("pruned80_quant-none", 0.8), ("pruned90-none", 0.9)],
+    [
+        ("pruned50-none", 0.5),
+        ("pruned50_quant-none", 0.5),
+        ("pruned80-none", 0.8),
+        ("pruned80_quant-none", 0.8),
+        ("pruned90-none", 0.9),
+    ],
 )
 def test_the_packaged_pruning_takes_every_encoder_matrix_once_at_the_stated_mean(name: str, sparsity: float) -> None:
     recipe = Recipe.load(f"zoo:nlp/token_classification/minilm-l6/pytorch/huggingface/wnut17/{name}")
