@@ -97,7 +97,9 @@ def _names(report: BenchmarkReport) -> list[str]:
         len({path.parts[:1] for path in paths}) == 1 and all(len(path.parts) > 1 for path in paths) and len(paths) > 1
     ):
         paths = [path.relative_to(path.parts[0]) for path in paths]
-    while len({path.parts[-1] for path in paths}) == 1 and all(len(path.parts) > 1 for path in paths) and len(paths) > 1:
+    while (
+        len({path.parts[-1] for path in paths}) == 1 and all(len(path.parts) > 1 for path in paths) and len(paths) > 1
+    ):
         paths = [path.parent for path in paths]
     runtimes = [" (torch)" if timing.runtime == "torch" else "" for timing in report.timings]
     return [f"{path}{runtime}" for path, runtime in zip(paths, runtimes, strict=True)]
