@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +27,6 @@ from sparsify.select import names_of
 if TYPE_CHECKING:
     from sparsify.analysis.report import ModelReport
 
-logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +14,6 @@ from sparsify.clock import Clock
 from sparsify.errors import InputError, RecipeError, StateError
 from sparsify.modifiers.base import LearningRateBase, Modifier
 
-logger = logging.getLogger(__name__)
 _STATE_VERSION = 1
 
 

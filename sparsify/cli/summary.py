@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from sparsify.cli import common
+from sparsify.recipe.source import CHECKPOINT_RECIPE
 
 if TYPE_CHECKING:
     from sparsify.tasks.token_classification import Result
@@ -48,7 +49,7 @@ def _weighed(result: Result) -> list[tuple[str, str]]:
 def _files(folder: Path) -> list[tuple[str, Path]]:
     named = {
         "model": folder / "model.safetensors",
-        "recipe": folder / "recipe.yaml",
+        "recipe": folder / CHECKPOINT_RECIPE,
         "metrics": folder / "all_results.json",
         "predictions": folder / "predictions.txt",
     }

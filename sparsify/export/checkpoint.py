@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from sparsify.errors import InputError, StateError
 from sparsify.manager import load_recipe
 from sparsify.quantization.layers import enable_calibrated, quantizers
+from sparsify.recipe.source import CHECKPOINT_RECIPE
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-RECIPE_FILE = "recipe.yaml"
+RECIPE_FILE = CHECKPOINT_RECIPE
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 

@@ -21,6 +21,7 @@ from sparsify.export.samples import Sample
 from sparsify.export.session import cpu_features, open_session
 from sparsify.export.source import Source, open_source, read_config
 from sparsify.export.verify import Verification, verify_source
+from sparsify.recipe.source import CHECKPOINT_RECIPE
 
 logger = logging.getLogger(__name__)
 MODEL_FILE = "model.onnx"
@@ -200,7 +201,7 @@ def _write_files(source: Source, work: Path, options: _Options) -> None:
     if source.tokenizer is not None:
         source.tokenizer.save_pretrained(str(work))
     if source.recipe is not None:
-        (work / "recipe.yaml").write_text(source.recipe, encoding="utf-8")
+        (work / CHECKPOINT_RECIPE).write_text(source.recipe, encoding="utf-8")
     # torch.export would take a batch or a length of 1 for a constant, hence 2 sequences of 16.
     shape = (2, min(16, source.max_length)) if options.shapes == "dynamic" else options.shapes
     example = source.batches(None, shape)[0][0].inputs

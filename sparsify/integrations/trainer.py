@@ -15,15 +15,15 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from sparsify.clock import Clock
 from sparsify.errors import InputError, StateError
+from sparsify.export.checkpoint import RECIPE_FILE
 from sparsify.manager import unwrap, unwrap_optimizer
 from sparsify.run import LearningRates, TrainingRun
-from sparsify.state import STATE_FILE, atomic_write, read_state, write_state
+from sparsify.state import STATE_FILE, read_state, write_state
 
 if TYPE_CHECKING:
     from sparsify.manager import ModifierManager
 
 logger = logging.getLogger(__name__)
-RECIPE_FILE = "recipe.yaml"
 _DEFAULT_EPOCHS = 3.0
 
 
@@ -178,6 +178,9 @@ class WrappedTrainer:
             batches = len(loader)
         except TypeError as error:
             raise InputError("the training data has no length: a recipe counts in epochs and needs one") from error
+        return self._updates_in(batches)
+
+    def _updates_in(self, batches: int) -> int:
         return max(1, math.ceil(batches / self.trainer.args.gradient_accumulation_steps))
 
     def create_scheduler(self, original: Callable[..., Any], num_training_steps: int, optimizer: Any = None) -> Any:
@@ -194,8 +197,7 @@ class WrappedTrainer:
         trainer = self.trainer
         if trainer.args.max_steps <= 0:
             return max(1, round(total / trainer.args.num_train_epochs))
-        batches = len(trainer.get_train_dataloader())
-        return max(1, math.ceil(batches / trainer.args.gradient_accumulation_steps))
+        return self._updates_in(len(trainer.get_train_dataloader()))
 
     def compute_loss(
         self,
@@ -226,7 +228,7 @@ class WrappedTrainer:
         result = original(output_dir, _internal_call=_internal_call)
         folder = Path(output_dir or self.trainer.args.output_dir)
         if self.trainer.args.should_save:
-            save_recipe(self.manager, folder)
+            self.manager.recipe.save(folder / RECIPE_FILE)
             if self._run is not None and folder.name.startswith(PREFIX_CHECKPOINT_DIR):
                 write_state(folder / STATE_FILE, self._run.state_dict())
         return result
@@ -258,11 +260,6 @@ class WrappedTrainer:
         if changes != self._phases_done:
             self._phases_done = changes
             state.best_metric = state.best_model_checkpoint = state.best_global_step = None
-
-
-def save_recipe(manager: ModifierManager, folder: Path) -> None:
-    """Write the recipe (variables kept, overrides in place) into a model folder."""
-    atomic_write(folder / RECIPE_FILE, lambda path: path.write_text(manager.recipe.text, encoding="utf-8"))
 
 
 def newest_complete(output_dir: Path) -> Path:
