@@ -36,9 +36,9 @@ def entity_evaluation(
     Raises:
         InputError: The file cannot be read, here and not after the export.
     """
-    from sparsify.tasks.columns import sentences
-    from sparsify.tasks.evaluation import evaluate_logits
     from sparsify.tasks.readers import read_table
+    from sparsify.tasks.token_classification.columns import sentences
+    from sparsify.tasks.token_classification.evaluation import evaluate_logits
 
     batch, length = (None, None) if shapes == "dynamic" else shapes
     names = {"text_column": text, "label_column": label}

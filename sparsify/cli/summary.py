@@ -11,7 +11,7 @@ from sparsify.cli import common
 from sparsify.recipe.source import CHECKPOINT_RECIPE
 
 if TYPE_CHECKING:
-    from sparsify.tasks.token_classification import Result
+    from sparsify.tasks.base import Result
 
 _METRICS = ("f1", "precision", "recall", "accuracy", "loss")
 

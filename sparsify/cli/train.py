@@ -10,12 +10,9 @@ from collections.abc import Sequence
 from sparsify.cli import common
 from sparsify.cli.argv import flag_name, translate
 from sparsify.errors import InputError
+from sparsify.tasks.catalog import SPELLINGS, task_name
 
 logger = logging.getLogger("sparsify.cli.train")
-TASKS = {
-    "token_classification": ("token_classification", "ner", "pos", "chunk"),
-}
-_LATER = {"question_answering", "text_classification", "masked_language_modeling", "text_generation"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,28 +27,33 @@ def _main(argv: list[str]) -> int:
     if "--help-all" in rest or "--help_all" in rest:
         from sparsify.tasks.parsing import full_help
 
-        common.console().print(full_help(f"sparsify-train {task}"), markup=False)
+        common.console().print(full_help(task), markup=False)
         return 0
     if "--demo" in rest:
+        from sparsify.cli.train_help import DEMO
+
+        if task != DEMO:
+            raise InputError(f"--demo shows {DEMO}: sparsify-train {DEMO} --demo")
         from sparsify.cli import demo
 
         return int(demo.run([a for a in rest if a != "--demo"]) or 0)
-    return _train(rest)
+    return _train(task, rest)
 
 
-def _train(argv: list[str]) -> int:
+def _train(task: str, argv: list[str]) -> int:
     translated = translate(argv)
     for note in translated.notes:
         logger.info(note)
     os.environ.update(translated.environment)
     from transformers.utils import logging as hf_logging
 
+    from sparsify.tasks.catalog import get_task
     from sparsify.tasks.parsing import parse
     from sparsify.tasks.runner import run
 
     hf_logging.disable_progress_bar()  # of loading and saving weights; training's own stays
-    args = parse(translated.argv, translated.flags)
-    result = run(args)
+    args = parse(task, translated.argv, translated.flags)
+    result = run(get_task(task), args)
     if result.interrupted:
         raise KeyboardInterrupt(
             f"to go on: the same command with --resume_from_checkpoint true (in {result.output_dir})"
@@ -70,23 +72,14 @@ def split_task(argv: Sequence[str]) -> tuple[str, list[str]]:
         InputError: There is no task, or none of that name.
     """
     if argv and not argv[0].startswith("-"):
-        return _task(argv[0]), list(argv[1:])
+        return task_name(argv[0]), list(argv[1:])
     for index, token in enumerate(argv):
         if flag_name(token) == "task":
             value = token.split("=", 1)[1] if "=" in token else (argv[index + 1] if index + 1 < len(argv) else "")
-            return _task(value), list(argv)
+            return task_name(value), list(argv)
     if not argv or {"-h", "--help"} & set(argv):
         return "token_classification", []
-    raise InputError(f"the task comes first: sparsify-train {' | '.join(TASKS)} [flags]")
-
-
-def _task(name: str) -> str:
-    normal = name.replace("-", "_").lower()
-    for task, names in TASKS.items():
-        if normal in names:
-            return task
-    later = " (it is planned)" if normal in _LATER else ""
-    raise InputError(f"unknown task {name!r}{later}; there is: {', '.join(TASKS)}")
+    raise InputError(f"the task comes first: sparsify-train {' | '.join(SPELLINGS)} [flags]")
 
 
 def _help(task: str) -> int:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import textwrap
+from typing import Any
 
-from sparsify.tasks.arguments import OWN, DataArguments, ModelArguments, RecipeArguments
+from sparsify.tasks.arguments import ModelArguments, RecipeArguments
+from sparsify.tasks.catalog import data_arguments
 
-_TITLES = {ModelArguments: "Model", DataArguments: "Data", RecipeArguments: "Recipe"}
+DEMO = "token_classification"
+"""The task that has a demo."""
 _COMMON = {
     "--output_dir DIR": "Where model, checkpoints and results go (required).",
     "--do_train, --do_eval, --do_predict": "Train; evaluate on validation data; write predictions for test data.",
@@ -19,7 +22,7 @@ _COMMON = {
     "--report_to tensorboard": "Where losses and the recipe's values are logged.",
     "--seed N": "Random seed.",
 }
-_EXAMPLE = """sparsify-train token_classification --model_name_or_path DIR --train_file train.jsonl \\
+_EXAMPLE = """sparsify-train {task} --model_name_or_path DIR --train_file train.jsonl \\
     --validation_file dev.jsonl --recipe recipe.yaml --distill_teacher DENSE_DIR \\
     --output_dir out --do_train --do_eval"""
 
@@ -33,13 +36,20 @@ def help_text(task: str) -> str:
         "Train a model; with --recipe it comes out sparse, quantized, distilled.",
         "",
         "Example:",
-        f"  {_EXAMPLE}",
+        f"  {_EXAMPLE.format(task=task)}",
     ]
-    for group in OWN:
-        parts += ["", f"{_TITLES[group]}:", *(_lines(*_described(field)) for field in dataclasses.fields(group))]
+    groups: dict[str, type[Any]] = {
+        "Model": ModelArguments,
+        "Data": data_arguments(task),
+        "Recipe": RecipeArguments,
+    }
+    for title, group in groups.items():
+        parts += ["", f"{title}:", *(_lines(*_described(field)) for field in dataclasses.fields(group))]
     parts += ["", "Training (a few of Hugging Face's; --help-all shows all):"]
     parts += [_lines(flag, text) for flag, text in _COMMON.items()]
-    parts += ["", "Other:", _lines("--demo", "Run the main job on a small generated corpus, without network.")]
+    parts += ["", "Other:"]
+    if task == DEMO:
+        parts += [_lines("--demo", "Run the main job on a small generated corpus, without network.")]
     parts += [_lines("--traceback", "Show where an error came from.")]
     return "\n".join(parts)
 

@@ -1,30 +1,33 @@
-"""Which splits a command needs, and their sentences from files or the Hub."""
+"""Which splits a command needs, and their examples from files or the Hub."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from sparsify.errors import InputError
 from sparsify.tasks import hub
-from sparsify.tasks.arguments import Arguments
-from sparsify.tasks.columns import Sentences, sentences
-from sparsify.tasks.readers import Table, read_table
+from sparsify.tasks.arguments import Arguments, DataT
+from sparsify.tasks.base import ExamplesT, Task
+from sparsify.tasks.readers import Table
 
 _FLAGS = {"train": "--train_file", "validation": "--validation_file", "test": "--test_file"}
 _HUB_NAMES = {"train": ("train",), "validation": ("validation", "valid", "dev"), "test": ("test",)}
 
 
-def load_sentences(args: Arguments) -> dict[str, Sentences]:
-    """Sentences of each split, ``train`` first; labels are looked up over all of them.
+def load_splits(task: Task[DataT, ExamplesT, Any], args: Arguments[DataT]) -> dict[str, ExamplesT]:
+    """Examples of each split, ``train`` first; labels are looked up over all of them.
 
     Raises:
         InputError: A needed split is missing, or its data cannot be used.
     """
     _consistent(args)
-    tables = _from_hub(args) if args.data.dataset_name else _from_files(args)
+    task.check(args)
+    tables = _from_hub(args) if args.data.dataset_name else _from_files(task, args)
     _require(args, tables)
-    return {name: _sentences(args, table, labelled=name != "test") for name, table in tables.items()}
+    return {name: task.examples(table, args, labelled=name != "test") for name, table in tables.items()}
 
 
-def limited(args: Arguments, splits: dict[str, Sentences]) -> dict[str, Sentences]:
+def limited(args: Arguments[Any], splits: dict[str, ExamplesT]) -> dict[str, ExamplesT]:
     """The splits cut to ``--max_*_samples``."""
     counts = {
         "train": args.data.max_train_samples,
@@ -34,7 +37,7 @@ def limited(args: Arguments, splits: dict[str, Sentences]) -> dict[str, Sentence
     return {name: split.first(counts[name]) for name, split in splits.items()}
 
 
-def needed_splits(args: Arguments) -> dict[str, str]:
+def needed_splits(args: Arguments[Any]) -> dict[str, str]:
     """Splits that the flags ask for, with the flag that does."""
     training, needed = args.training, dict[str, str]()
     if training.do_train:
@@ -46,15 +49,8 @@ def needed_splits(args: Arguments) -> dict[str, str]:
     return needed
 
 
-def _consistent(args: Arguments) -> None:
+def _consistent(args: Arguments[Any]) -> None:
     data = args.data
-    both = data.text_column_name, data.input_column_names
-    if None not in both and both[0] != both[1]:
-        raise InputError(
-            f"--text_column_name {both[0]} and --input_column_names {both[1]} name the same thing: give one"
-        )
-    if args.text_column and "," in args.text_column:
-        raise InputError(f"--input_column_names {args.text_column}: token classification reads one column")
     files = [flag for flag, path in zip(_FLAGS.values(), _paths(args).values(), strict=True) if path]
     if data.dataset_name and files:
         raise InputError(f"--dataset_name and {files[0]} both name data: give one")
@@ -64,21 +60,16 @@ def _consistent(args: Arguments) -> None:
             raise InputError(f"--{flag} must be at least 1, got {count}")
 
 
-def _paths(args: Arguments) -> dict[str, str | None]:
+def _paths(args: Arguments[Any]) -> dict[str, str | None]:
     data = args.data
     return {"train": data.train_file, "validation": data.validation_file, "test": data.test_file}
 
 
-def _from_files(args: Arguments) -> dict[str, Table]:
-    label = args.data.label_column_name or f"{args.data.task_name}_tags"
-    return {
-        split: read_table(path, text_column=args.text_column or "tokens", label_column=label)
-        for split, path in _paths(args).items()
-        if path
-    }
+def _from_files(task: Task[DataT, Any, Any], args: Arguments[DataT]) -> dict[str, Table]:
+    return {split: task.read_file(path, args) for split, path in _paths(args).items() if path}
 
 
-def _from_hub(args: Arguments) -> dict[str, Table]:
+def _from_hub(args: Arguments[Any]) -> dict[str, Table]:
     name = args.data.dataset_name or ""
     options = {"cache_dir": args.model.cache_dir, "token": args.model.token}
     found = hub.load_splits(name, args.data.dataset_config_name, **options)
@@ -86,13 +77,8 @@ def _from_hub(args: Arguments) -> dict[str, Table]:
     return {role: table for role, table in by_role.items() if table is not None}
 
 
-def _require(args: Arguments, tables: dict[str, Table]) -> None:
+def _require(args: Arguments[Any], tables: dict[str, Table]) -> None:
     for split, flag in needed_splits(args).items():
         if split not in tables:
             have = ", ".join(tables) or "none"
             raise InputError(f"{flag} needs {split} data: give {_FLAGS[split]} (splits there are: {have})")
-
-
-def _sentences(args: Arguments, table: Table, labelled: bool) -> Sentences:
-    data = args.data
-    return sentences(table, text=args.text_column, label=data.label_column_name, task=data.task_name, labelled=labelled)

@@ -1,29 +1,71 @@
-"""One list of labels for all splits and the model."""
+"""One list of classes for all splits and the model."""
 
 from __future__ import annotations
 
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 from sparsify.errors import InputError
-from sparsify.tasks.columns import Sentences
 
 logger = logging.getLogger(__name__)
 
 
+class Labelled(Protocol):
+    """A split whose rows carry labels.
+
+    Attributes:
+        origin: Where it comes from, for messages.
+        tags: Names or class ids, any number a row; None where the data has no labels.
+        names: Names of the class ids, where the source knows them.
+    """
+
+    origin: str
+    tags: list[list[str]] | list[list[int]] | None
+    names: list[str] | None
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether labels are class ids."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a task speaks of its labels.
+
+    Attributes:
+        what: Several of them.
+        example: What ``--class_names`` may be given.
+        order: Sort key where nothing else orders them.
+        lost: What class ids without names cost; None where that is no loss worth a word.
+    """
+
+    what: str
+    example: str
+    order: Callable[[str], Any]
+    lost: str | None = None
+
+
 def label_list(
-    splits: Mapping[str, Sentences], *, model_labels: Sequence[str] | None = None, given: str | None = None
+    splits: Mapping[str, Labelled],
+    style: Style,
+    *,
+    model_labels: Sequence[str] | None = None,
+    given: str | None = None,
 ) -> list[str]:
     """Labels of all splits together, in the order of their class ids.
 
     The order is that of the model where its labels cover the data's, else the one given, else the data set's own, else
-    sorted with ``O`` first. Class ids are replaced by names in ``splits`` in place.
+    the style's. Class ids are replaced by names in ``splits`` in place.
 
     Args:
         splits: The splits by name, ``train`` first if there is one.
+        style: How the task speaks of labels.
         model_labels: Labels of the model's config; generic ones (``LABEL_0``) count as none.
         given: ``--class_names``: names separated by commas, or a file with a JSON list.
 
@@ -35,34 +77,19 @@ def label_list(
     labelled = {name: split for name, split in splits.items() if split.tags is not None}
     for split in labelled.values():
         if split.has_ids:
-            _name_ids(split, known or split.names or model_labels)
+            _name_ids(split, known or split.names or model_labels, style)
     used = {name: {str(tag) for row in split.tags or () for tag in row} for name, split in labelled.items()}
-    _say_unseen(used)
+    _say_unseen(used, style)
     every = set[str]().union(*used.values())
     if model_labels is not None and every <= set(model_labels):
         return model_labels
     if not every and known is None:
-        raise InputError("neither the data nor the model says which labels there are; give --class_names O,B-...,I-...")
+        raise InputError(
+            f"neither the data nor the model says which labels there are; give --class_names {style.example}"
+        )
     if known is not None and every <= set(known):
         return list(known)
-    return sorted(every | set(known or ()), key=lambda tag: (tag != "O", *_by_type(tag)))
-
-
-def encode_tags(tags: Sequence[Sequence[str]], labels: Sequence[str]) -> list[list[int]]:
-    """Class ids of tags."""
-    index = {name: i for i, name in enumerate(labels)}
-    return [[index[tag] for tag in row] for row in tags]
-
-
-def inside_label(label: str, labels: Sequence[str]) -> str:
-    """The label of a word's further sub-tokens: ``I-X`` for ``B-X`` where that exists."""
-    inner = f"I-{label[2:]}"
-    return inner if label.startswith("B-") and inner in labels else label
-
-
-def _by_type(tag: str) -> tuple[str, str]:
-    # B-person, I-person beside each other
-    return (tag[2:], tag[:2]) if tag[1:2] == "-" else (tag, "")
+    return sorted(every | set(known or ()), key=style.order)
 
 
 def _given(text: str | None) -> list[str] | None:
@@ -82,13 +109,13 @@ def _given(text: str | None) -> list[str] | None:
     return names
 
 
-def _name_ids(split: Sentences, names: Sequence[str] | None) -> None:
+def _name_ids(split: Labelled, names: Sequence[str] | None, style: Style) -> None:
     ids = {int(tag) for row in split.tags or () for tag in row}
     if names is None:
-        logger.warning(
-            "%s: class ids without names; precision, recall and F1 need names: give --class_names O,B-...,I-...",
-            split.origin,
-        )
+        if style.lost:
+            logger.warning(
+                "%s: class ids without names; %s: give --class_names %s", split.origin, style.lost, style.example
+            )
         names = [str(i) for i in range(max(ids) + 1)]
     wrong = sorted(i for i in ids if not 0 <= i < len(names))
     if wrong:
@@ -96,13 +123,13 @@ def _name_ids(split: Sentences, names: Sequence[str] | None) -> None:
     split.tags = [[names[int(tag)] for tag in row] for row in split.tags or ()]
 
 
-def _say_unseen(used: Mapping[str, set[str]]) -> None:
+def _say_unseen(used: Mapping[str, set[str]], style: Style) -> None:
     if "train" not in used:
         return
     for name, tags in used.items():
         unseen = sorted(tags - used["train"])
         if unseen:
-            logger.warning("%s has tags that no training example has: %s", name, ", ".join(unseen))
+            logger.warning("%s has %s that no training example has: %s", name, style.what, ", ".join(unseen))
 
 
 def _generic(labels: Sequence[str]) -> bool:

@@ -17,6 +17,7 @@ from torch import nn
 
 from sparsify.errors import InputError
 from sparsify.export.checkpoint import RECIPE_FILE, load_model, quiet_transformers
+from sparsify.export.task import Task
 from sparsify.tasks import hub
 from sparsify.tasks.arguments import ModelArguments
 
@@ -74,39 +75,41 @@ class Loaded:
     recipe: Path | None = None
 
 
-def load_token_classifier(name: str, config: Any, labels: Sequence[str], args: ModelArguments) -> Loaded:
-    """A token classifier in fp32 with these labels; says which parts start from random values.
+def load(kind: Task, name: str, config: Any, labels: Sequence[str], args: ModelArguments) -> Loaded:
+    """A task's model in fp32 with these labels; says which parts start from random values.
 
     Args:
+        kind: The task.
         name: A resolved model.
         config: Its configuration; gets the labels.
-        labels: Label of each class.
+        labels: Label of each class; empty where the task has no classes.
         args: Hub options.
 
     Raises:
         InputError: Weights are missing or damaged.
     """
-    same_head = list(config_labels(config)) == list(labels) and _is_token_classifier(config)
-    config.num_labels = len(labels)
-    config.id2label = dict(enumerate(labels))
-    config.label2id = {label: i for i, label in enumerate(labels)}
+    same_head = _does(kind, config) and (not labels or list(config_labels(config)) == list(labels))
+    if labels:
+        config.num_labels = len(labels)
+        config.id2label = dict(enumerate(labels))
+        config.label2id = {label: i for i, label in enumerate(labels)}
     if same_head and (Path(name) / RECIPE_FILE).is_file():
         with quiet_transformers():
             return Loaded(load_model(name, config=config), Path(name) / RECIPE_FILE)
-    return Loaded(_pretrained(name, config, args))
+    return Loaded(_pretrained(kind, name, config, args))
 
 
-def load_as_is(name: str, args: ModelArguments, flag: str) -> nn.Module:
-    """A trained token classifier in fp32 with its own labels (a teacher).
+def load_as_is(kind: Task, name: str, args: ModelArguments, flag: str) -> nn.Module:
+    """A model trained for a task, in fp32, with its own labels (a teacher).
 
     Raises:
-        InputError: It cannot be loaded, or is no trained token classifier.
+        InputError: It cannot be loaded, or was not trained for the task.
     """
     config = load_config(name, args, flag)
-    if not _is_token_classifier(config):
-        kinds = ", ".join(config.architectures or ()) or "no architecture"
-        raise InputError(f"{flag} {name}: not a trained token classifier (its config says {kinds})")
-    return load_token_classifier(name, config, config_labels(config), args).model
+    if not _does(kind, config):
+        found = ", ".join(config.architectures or ()) or "no architecture"
+        raise InputError(f"{flag} {name}: not trained for {kind.name} (its config says {found})")
+    return load(kind, name, config, config_labels(config), args).model
 
 
 def config_labels(config: Any) -> list[str]:
@@ -114,15 +117,16 @@ def config_labels(config: Any) -> list[str]:
     return [config.id2label[i] for i in sorted(config.id2label)]
 
 
-def _is_token_classifier(config: Any) -> bool:
-    return any("TokenClassification" in name for name in config.architectures or ())
+def _does(kind: Task, config: Any) -> bool:
+    return any(name.endswith(kind.suffix) for name in config.architectures or ())
 
 
-def _pretrained(name: str, config: Any, args: ModelArguments) -> nn.Module:
-    from transformers import AutoModelForTokenClassification
+def _pretrained(kind: Task, name: str, config: Any, args: ModelArguments) -> nn.Module:
+    import transformers
 
+    auto: Any = getattr(transformers, f"AutoModel{kind.suffix}")
     with told(name, "--model_name_or_path"), quiet_transformers():
-        model, info = AutoModelForTokenClassification.from_pretrained(
+        model, info = auto.from_pretrained(
             name,
             config=config,
             dtype=torch.float32,
@@ -130,11 +134,11 @@ def _pretrained(name: str, config: Any, args: ModelArguments) -> nn.Module:
             output_loading_info=True,
             **hub_options(name, args),
         )
-    _say_new(name, model, info)
+    _say_new(kind, name, model, info)
     return model
 
 
-def _say_new(name: str, model: nn.Module, info: dict[str, Any]) -> None:
+def _say_new(kind: Task, name: str, model: nn.Module, info: dict[str, Any]) -> None:
     fresh = {*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])}
     prefix = f"{getattr(model, 'base_model_prefix', '')}."
     head = sorted(key for key in fresh if not key.startswith(prefix))
@@ -149,7 +153,7 @@ def _say_new(name: str, model: nn.Module, info: dict[str, Any]) -> None:
     quantizers = [key for key in info["unexpected_keys"] if key.endswith((".scale", ".zero_point"))]
     if quantizers:
         logger.warning(
-            "%s: its quantizers are left out, since it is not a token classifier with the data's labels", name
+            "%s: its quantizers are left out, since it was not trained for %s with the data's labels", name, kind.name
         )
 
 

@@ -11,20 +11,22 @@ from typing import Any, NoReturn
 from transformers import HfArgumentParser, TrainingArguments
 
 from sparsify.errors import InputError
-from sparsify.tasks.arguments import OWN, Arguments
+from sparsify.tasks.arguments import Arguments, ModelArguments, RecipeArguments
+from sparsify.tasks.catalog import data_arguments
 
 
 class Parser(HfArgumentParser):
     """An argument parser that raises instead of exiting, and never abbreviates."""
 
-    def __init__(self, program: str) -> None:
-        super().__init__([*OWN, TrainingArguments], prog=program, allow_abbrev=False)
+    def __init__(self, task: str) -> None:
+        groups = [ModelArguments, data_arguments(task), RecipeArguments, TrainingArguments]
+        super().__init__(groups, prog=f"sparsify-train {task}", allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         """Raise what argparse would print below a page of usage."""
         raise InputError(re.sub(r"^argument (--\w+)\S*:", r"\1:", message))
 
-    def arguments(self, argv: Sequence[str], explicit: frozenset[str]) -> Arguments:
+    def arguments(self, argv: Sequence[str], explicit: frozenset[str]) -> Arguments[Any]:
         """Parse ``argv``.
 
         Raises:
@@ -39,7 +41,6 @@ class Parser(HfArgumentParser):
         if rest:
             raise InputError(self._unknown(rest))
         model, data, recipe, training = parsed
-        data.task_name = _tagged(data.task_name)
         _suit_surroundings(training, explicit)
         return Arguments(model, data, recipe, training, explicit)
 
@@ -61,18 +62,12 @@ def _suit_surroundings(training: TrainingArguments, explicit: frozenset[str]) ->
         training.dataloader_pin_memory = False
 
 
-def _tagged(task: str) -> str:
-    """What is tagged, where ``--task`` names the kind of model."""
-    normal = task.lower().replace("-", "_").replace(" ", "_")
-    return "ner" if normal == "token_classification" else normal
+def parse(task: str, argv: Sequence[str], explicit: frozenset[str]) -> Arguments[Any]:
+    """Parse a task's translated command line."""
+    return Parser(task).arguments(argv, explicit)
 
 
-def parse(argv: Sequence[str], explicit: frozenset[str], program: str = "sparsify-train") -> Arguments:
-    """Parse a translated command line."""
-    return Parser(program).arguments(argv, explicit)
-
-
-def full_help(program: str) -> str:
-    """Help of every flag, Hugging Face's too."""
-    parser: Any = Parser(program)
+def full_help(task: str) -> str:
+    """Help of every flag of a task's command, Hugging Face's too."""
+    parser: Any = Parser(task)
     return str(parser.format_help())

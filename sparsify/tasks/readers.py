@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import gzip
 import io
 import json
@@ -37,6 +38,22 @@ class Table:
     def place(self, index: int) -> str:
         """Where row ``index`` stands, as ``file:line``."""
         return f"{self.origin}:{self.lines[index]}"
+
+    def column(self, name: str, flag: str) -> str:
+        """``name``, which must be a column.
+
+        Args:
+            name: The column.
+            flag: What named it, for the message.
+
+        Raises:
+            InputError: It is none; those there are get listed.
+        """
+        if name in self.columns:
+            return name
+        near = difflib.get_close_matches(name, self.columns, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise InputError(f"{self.origin}: no column {name!r} ({flag}); there are: {', '.join(self.columns)}{hint}")
 
 
 def read_table(path: str | Path, *, text_column: str = "tokens", label_column: str = "ner_tags") -> Table:
@@ -143,7 +160,7 @@ def _by_column(origin: str, columns: dict[str, list[Any]]) -> list[dict[str, Any
 
 def _object(place: str, row: Any) -> dict[str, Any]:
     if not isinstance(row, dict):
-        raise InputError(f"{place}: expected an object with tokens and tags, got {type(row).__name__}")
+        raise InputError(f"{place}: expected an object with names and values, got {type(row).__name__}")
     return row
 
 
@@ -172,7 +189,5 @@ def _is_comment(line: str) -> bool:
 def _neighbours(path: Path) -> str:
     if not path.parent.is_dir():
         return f" (nor a folder {path.parent})"
-    import difflib
-
     near = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], n=3)
     return f"; did you mean {', '.join(near)}?" if near else ""

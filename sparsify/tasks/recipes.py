@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from sparsify.manager import ModifierManager
-    from sparsify.tasks.token_classification import Job
+    from sparsify.tasks.base import AnyJob
 
 logger = logging.getLogger(__name__)
 DISABLE = "disable"
@@ -49,7 +49,7 @@ def load_manager(args: RecipeArguments) -> ModifierManager | None:
     return manager
 
 
-def check_start(job: Job, manager: ModifierManager | None) -> None:
+def check_start(job: AnyJob, manager: ModifierManager | None) -> None:
     """Look at a start from a compressed model: what its own recipe built must be in the next one too.
 
     Raises:
@@ -68,7 +68,7 @@ def check_start(job: Job, manager: ModifierManager | None) -> None:
         )
 
 
-def settle(args: Arguments, manager: ModifierManager | None) -> None:
+def settle(args: Arguments[Any], manager: ModifierManager | None) -> None:
     """Give the recipe's values to the training arguments, and refuse flags that say otherwise.
 
     Raises:
@@ -82,7 +82,7 @@ def settle(args: Arguments, manager: ModifierManager | None) -> None:
     _weight_decay(args, manager)
 
 
-def _epochs(args: Arguments, manager: ModifierManager) -> None:
+def _epochs(args: Arguments[Any], manager: ModifierManager) -> None:
     training, needed = args.training, manager.max_epochs
     if not needed or ("max_steps" in args.explicit and training.max_steps > 0):
         return  # a run counted in steps is checked by the manager, which knows the steps of an epoch
@@ -97,7 +97,7 @@ def _epochs(args: Arguments, manager: ModifierManager) -> None:
         )
 
 
-def _rates(args: Arguments, manager: ModifierManager) -> None:
+def _rates(args: Arguments[Any], manager: ModifierManager) -> None:
     for flag in _RATE_FLAGS:
         value = getattr(args.training, flag)
         if flag in args.explicit and value not in (0, None):
@@ -121,7 +121,7 @@ def _first_rate(manager: ModifierManager) -> float:
     return first.learning_rate(first.start, 1)
 
 
-def _weight_decay(args: Arguments, manager: ModifierManager) -> None:
+def _weight_decay(args: Arguments[Any], manager: ModifierManager) -> None:
     found = [m for m in manager.modifiers if type(m).__name__ == "SetWeightDecayModifier"]
     if not found:
         return
@@ -134,7 +134,7 @@ def _weight_decay(args: Arguments, manager: ModifierManager) -> None:
     logger.info("the recipe sets the weight decay: %s", value)
 
 
-def teacher_of(args: Arguments, manager: ModifierManager | None, job: Job) -> nn.Module | str | None:
+def teacher_of(args: Arguments[Any], manager: ModifierManager | None, job: AnyJob) -> nn.Module | str | None:
     """The teacher for ``manager.wrap``: a model, ``self``, or None where nothing is distilled.
 
     Raises:
@@ -146,4 +146,4 @@ def teacher_of(args: Arguments, manager: ModifierManager | None, job: Job) -> nn
     if asked == "self":
         return asked
     name = models.resolve(asked, "--distill_teacher")
-    return Teacher(models.load_as_is(name, args.model, "--distill_teacher"), job.model)
+    return Teacher(models.load_as_is(job.task.kind, name, args.model, "--distill_teacher"), job.model)

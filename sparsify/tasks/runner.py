@@ -7,15 +7,14 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from transformers import set_seed
 
 from sparsify.errors import InputError
 from sparsify.export.checkpoint import RECIPE_FILE
-from sparsify.tasks import token_classification as task
 from sparsify.tasks.arguments import Arguments
-from sparsify.tasks.encode import collator
+from sparsify.tasks.base import AnyJob, AnyTask, Result
 from sparsify.tasks.folders import checkpoint_to_resume, move_into, writable
+from sparsify.tasks.prepare import make_trainer, prepare, save_results
 from sparsify.tasks.recipes import check_start, load_manager, settle, teacher_of
 from sparsify.tasks.samples import save_samples
 from sparsify.tasks.stop import stops_cleanly
@@ -28,35 +27,35 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def run(args: Arguments) -> task.Result:
+def run(task: AnyTask, args: Arguments[Any]) -> Result:
     """Everything a training command does, from flags to files.
 
     Raises:
         SparsifyError: Anything the user can mend; cheap checks come before data and model are loaded.
     """
-    _something_to_do(args)
+    _what_to_do(task, args)
     folder = writable(args.training.output_dir, "output_dir" in args.explicit)
     manager = load_manager(args.recipe)
     settle(args, manager)
     resume = checkpoint_to_resume(args.training.resume_from_checkpoint, folder)
     set_seed(args.training.seed)
-    job = task.prepare(args)
+    job = prepare(task, args)
     check_start(job, manager)
     teacher = teacher_of(args, manager, job)
     if args.recipe.one_shot and manager is not None:
         job.model.to(args.training.device)
         manager.apply(job.model, calibration_data=_calibration(job, manager))
-    trainer = task.make_trainer(job)
+    trainer = make_trainer(job)
     if manager is not None and not args.recipe.one_shot:
         manager.wrap(trainer, teacher=teacher)
     return _run(job, trainer, manager, folder, resume)
 
 
 def _run(
-    job: task.Job, trainer: Trainer, manager: ModifierManager | None, folder: Path, resume: str | bool | None
-) -> task.Result:
+    job: AnyJob, trainer: Trainer, manager: ModifierManager | None, folder: Path, resume: str | bool | None
+) -> Result:
     args, metrics = job.args, dict[str, Any]()
-    result = task.Result(metrics, folder, job.model)
+    result = Result(metrics, folder, job.model)
     if args.training.do_train and not args.recipe.one_shot:
         with stops_cleanly(trainer) as stop:
             metrics |= trainer.train(resume_from_checkpoint=resume).metrics
@@ -67,16 +66,16 @@ def _run(
         _save(job, trainer, manager, folder)
     if args.training.do_eval:
         metrics |= trainer.evaluate()
-        metrics["eval_samples"] = len(job.encoded["validation"])
+        metrics["eval_samples"] = len(job.splits["validation"])
     if args.training.do_predict:
         metrics |= _predict(job, trainer, folder)
     if trainer.is_world_process_zero():
-        task.save_results(metrics, folder)
+        save_results(metrics, folder)
         _samples(job, folder)
     return result
 
 
-def _save(job: task.Job, trainer: Trainer, manager: ModifierManager | None, folder: Path) -> None:
+def _save(job: AnyJob, trainer: Trainer, manager: ModifierManager | None, folder: Path) -> None:
     fresh = folder / ".saving"
     trainer.save_model(str(fresh))
     trainer.save_state()
@@ -89,35 +88,36 @@ def _save(job: task.Job, trainer: Trainer, manager: ModifierManager | None, fold
         shutil.copyfile(job.own_recipe, folder / RECIPE_FILE)  # load_model needs it to build the same structure
 
 
-def _samples(job: task.Job, folder: Path) -> None:
+def _samples(job: AnyJob, folder: Path) -> None:
     count = job.args.recipe.num_export_samples
     if count > 0:
         split = next((job.encoded[s] for s in ("validation", "train") if s in job.encoded), None)
         if split is None:
             raise InputError("--num_export_samples takes labelled examples: give --validation_file or --train_file")
-        save_samples(job.model, split.features[:count], collator(job.tokenizer), folder)
+        save_samples(job.model, split.features[:count], job.task.collator(job.tokenizer), folder)
 
 
-def _predict(job: task.Job, trainer: Trainer, folder: Path) -> dict[str, Any]:
+def _predict(job: AnyJob, trainer: Trainer, folder: Path) -> dict[str, Any]:
+    trainer.compute_metrics = job.task.measure(job, "test")
     found = trainer.predict(job.encoded["test"].features, metric_key_prefix="predict")
     if trainer.is_world_process_zero():
-        task.write_predictions(job, np.asarray(found.predictions), folder)
-    return {**(found.metrics or {}), "predict_samples": len(job.encoded["test"])}
+        job.task.write_predictions(job, "test", found.predictions, folder)
+    return {**(found.metrics or {}), "predict_samples": len(job.splits["test"])}
 
 
-def _calibration(job: task.Job, manager: ModifierManager) -> list[dict[str, Any]] | None:
+def _calibration(job: AnyJob, manager: ModifierManager) -> list[dict[str, Any]] | None:
     if not any(m.kind == "quantization" for m in manager.modifiers):
         return None
     if "train" not in job.encoded:
         raise InputError("--one_shot calibrates quantizers on training data: give --train_file or --dataset_name")
     features = job.encoded["train"].features[: job.args.recipe.num_calibration_samples]
-    size, collate = job.args.training.per_device_train_batch_size, collator(job.tokenizer)
+    size, collate = job.args.training.per_device_train_batch_size, job.task.collator(job.tokenizer)
     batches = [collate([dict(f) for f in features[i : i + size]]) for i in range(0, len(features), size)]
     device = job.args.training.device
     return [{key: value.to(device) for key, value in batch.items() if key != "labels"} for batch in batches]
 
 
-def _something_to_do(args: Arguments) -> None:
+def _what_to_do(task: AnyTask, args: Arguments[Any]) -> None:
     training = args.training
     if not (training.do_train or training.do_eval or training.do_predict or args.recipe.one_shot):
         raise InputError("nothing to do: give --do_train, --do_eval, --do_predict or --one_shot")

@@ -131,7 +131,7 @@ def test_a_teacher_with_its_labels_in_another_order_teaches(world: World, tmp_pa
     [
         (("--recipe", "{distilling}"), "disable"),
         (("--recipe", "{distilling}", "--distill_teacher", "{other}"), "only the teacher has B-x, I-x"),
-        (("--recipe", "{distilling}", "--distill_teacher", "{base}"), "not a trained token classifier"),
+        (("--recipe", "{distilling}", "--distill_teacher", "{base}"), "not trained for token_classification"),
         (("--recipe", "{recipe}", "--num_train_epochs", "5"), "the recipe runs for 3 epochs"),
         (("--recipe", "{recipe}", "--learning_rate", "5e-5"), "the recipe's starts at 0.005"),
         (("--recipe", "{recipe}", "--warmup_ratio", "0.1"), "the recipe sets the learning rate"),

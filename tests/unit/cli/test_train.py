@@ -9,7 +9,8 @@ from sparsify.cli.summary import show
 from sparsify.cli.train import main, split_task
 from sparsify.cli.train_help import help_text
 from sparsify.errors import InputError
-from sparsify.tasks.arguments import OWN
+from sparsify.tasks.arguments import ModelArguments, RecipeArguments
+from sparsify.tasks.catalog import data_arguments
 from tests.helpers import ner
 
 
@@ -45,7 +46,7 @@ def test_help(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_help_tells_every_flag_of_ours() -> None:
     page = help_text("token_classification")
-    for group in OWN:
+    for group in (ModelArguments, data_arguments("token_classification"), RecipeArguments):
         for field in dataclasses.fields(group):
             assert f"--{field.name}" in page
             assert " ".join(field.metadata["help"].split()[:3]) in page
@@ -73,7 +74,7 @@ def test_the_demo_gets_the_other_flags(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_summary_names_metrics_both_sparsities_and_files(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from sparsify.tasks.token_classification import Result
+    from sparsify.tasks.base import Result
 
     (tmp_path / "all_results.json").write_text("{}")
     model = ner.model(ner.LABELS)

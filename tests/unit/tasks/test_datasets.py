@@ -8,8 +8,9 @@ import pytest
 from sparsify.errors import InputError
 from sparsify.tasks import hub
 from sparsify.tasks.arguments import Arguments
-from sparsify.tasks.datasets import limited, load_sentences
+from sparsify.tasks.datasets import limited, load_splits
 from sparsify.tasks.parsing import parse
+from sparsify.tasks.token_classification.task import TASK
 from tests.helpers import ner
 
 
@@ -18,14 +19,14 @@ def files(tmp_path: Path) -> dict[str, Path]:
     return ner.data_files(tmp_path / "data", train=5, other=3)
 
 
-def arguments(tmp_path: Path, *flags: str) -> Arguments:
-    return parse(["--output_dir", str(tmp_path), "--use_cpu", *flags], frozenset())
+def arguments(tmp_path: Path, *flags: str) -> Arguments[Any]:
+    return parse("token_classification", ["--output_dir", str(tmp_path), "--use_cpu", *flags], frozenset())
 
 
 def test_splits_come_from_files_train_first(tmp_path: Path, files: dict[str, Path]) -> None:
     flags = [f for split, path in files.items() for f in (f"--{split}_file", str(path))]
     args = arguments(tmp_path, *flags, "--max_train_samples", "2", "--max_predict_samples", "1")
-    found = load_sentences(args)
+    found = load_splits(TASK, args)
     assert {name: len(split) for name, split in found.items()} == {"train": 5, "validation": 3, "test": 3}
     assert {name: len(s) for name, s in limited(args, found).items()} == {"train": 2, "validation": 3, "test": 1}
 
@@ -35,20 +36,20 @@ def test_a_split_that_is_needed_and_missing(tmp_path: Path, files: dict[str, Pat
     split = {"do_train": "train", "do_eval": "validation", "do_predict": "test"}[flag]
     there = "validation" if split == "train" else "train"
     with pytest.raises(InputError, match=rf"--{flag} needs {split} data: give --{split}_file .*there are: {there}"):
-        load_sentences(arguments(tmp_path, f"--{flag}", f"--{there}_file", str(files[there])))
+        load_splits(TASK, arguments(tmp_path, f"--{flag}", f"--{there}_file", str(files[there])))
 
 
 def test_an_empty_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "empty.json").write_text("")
     with pytest.raises(InputError, match=r"empty\.json: the split is empty"):
-        load_sentences(arguments(tmp_path, "--train_file", str(tmp_path / "empty.json")))
+        load_splits(TASK, arguments(tmp_path, "--train_file", str(tmp_path / "empty.json")))
 
 
 def test_test_data_may_lack_labels(tmp_path: Path) -> None:
     path = ner.write_jsonl(tmp_path / "a.jsonl", [{"tokens": ["ada"]}])
-    assert load_sentences(arguments(tmp_path, "--test_file", str(path)))["test"].tags is None
+    assert load_splits(TASK, arguments(tmp_path, "--test_file", str(path)))["test"].tags is None
     with pytest.raises(InputError, match="no column ner_tags"):
-        load_sentences(arguments(tmp_path, "--validation_file", str(path)))
+        load_splits(TASK, arguments(tmp_path, "--validation_file", str(path)))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_test_data_may_lack_labels(tmp_path: Path) -> None:
 )
 def test_flags_that_contradict_each_other(tmp_path: Path, flags: tuple[str, ...], told: str) -> None:
     with pytest.raises(InputError, match=told):
-        load_sentences(arguments(tmp_path, *flags))
+        load_splits(TASK, arguments(tmp_path, *flags))
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 def test_names_lead_to_where_the_hub_keeps_data(
     tmp_path: Path, stored: list[tuple[Any, ...]], name: str, place: tuple[Any, ...]
 ) -> None:
-    found = load_sentences(arguments(tmp_path, "--dataset_name", name, "--do_train", "--do_eval"))
+    found = load_splits(TASK, arguments(tmp_path, "--dataset_name", name, "--do_train", "--do_eval"))
     assert stored == [place]
     assert list(found) == ["train", "validation"]
     assert found["train"].names == ["O", "B-z", "B-a"]
@@ -115,7 +116,7 @@ def test_what_the_hub_says_is_told_in_one_line(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(datasets, "load_dataset", load)
     monkeypatch.setattr(hub, "reachable", lambda: True)
     with pytest.raises(InputError, match=r"cannot load x/y: Config name is missing\.$"):
-        load_sentences(arguments(tmp_path, "--dataset_name", "x/y"))
+        load_splits(TASK, arguments(tmp_path, "--dataset_name", "x/y"))
 
 
 def test_offline_the_hub_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from sparsify.errors import InputError
-from sparsify.tasks.columns import Sentences
-from sparsify.tasks.labels import encode_tags, inside_label, label_list
+from sparsify.tasks.labels import label_list
+from sparsify.tasks.token_classification.columns import Sentences
+from sparsify.tasks.token_classification.tags import TAGS, inside_label
 
 
 def split(*tags: list[str] | list[int], names: list[str] | None = None) -> Sentences:
@@ -16,65 +17,61 @@ def split(*tags: list[str] | list[int], names: list[str] | None = None) -> Sente
 
 
 def test_labels_come_from_all_splits_with_o_first() -> None:
-    found = label_list({"train": split(["I-b", "B-b", "O"]), "validation": split(["B-a", "O"])})
+    found = label_list({"train": split(["I-b", "B-b", "O"]), "validation": split(["B-a", "O"])}, TAGS)
     assert found == ["O", "B-a", "B-b", "I-b"]
 
 
 def test_a_tag_that_training_lacks_is_said(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        label_list({"train": split(["O", "B-a"]), "test": split(["B-z", "O"])})
+        label_list({"train": split(["O", "B-a"]), "test": split(["B-z", "O"])}, TAGS)
     assert "test has tags that no training example has: B-z" in caplog.text
 
 
 def test_the_order_of_class_labels_holds() -> None:
     data = split([2, 0], names=["O", "B-z", "B-a"])
-    assert label_list({"train": data}) == ["O", "B-z", "B-a"]
+    assert label_list({"train": data}, TAGS) == ["O", "B-z", "B-a"]
     assert data.tags == [["B-a", "O"]]
 
 
 def test_a_trained_model_keeps_its_own_order() -> None:
     own = ["B-a", "O", "I-a"]
-    assert label_list({"train": split(["O", "B-a"])}, model_labels=own) == own
-    assert label_list({"train": split(["O", "B-c"])}, model_labels=own) == ["O", "B-c"]
-    assert label_list({"train": split(["O", "B-a"])}, model_labels=["LABEL_0", "LABEL_1"]) == ["O", "B-a"]
+    assert label_list({"train": split(["O", "B-a"])}, TAGS, model_labels=own) == own
+    assert label_list({"train": split(["O", "B-c"])}, TAGS, model_labels=own) == ["O", "B-c"]
+    assert label_list({"train": split(["O", "B-a"])}, TAGS, model_labels=["LABEL_0", "LABEL_1"]) == ["O", "B-a"]
 
 
 def test_class_ids_without_names_take_the_models() -> None:
     data = split([1, 0])
-    assert label_list({"train": data}, model_labels=["O", "B-x"]) == ["O", "B-x"]
+    assert label_list({"train": data}, TAGS, model_labels=["O", "B-x"]) == ["O", "B-x"]
     assert data.tags == [["B-x", "O"]]
 
 
 def test_class_ids_without_any_names_are_told(caplog: pytest.LogCaptureFixture) -> None:
-    assert label_list({"train": split([1, 0])}) == ["0", "1"]
+    assert label_list({"train": split([1, 0])}, TAGS) == ["0", "1"]
     assert "--class_names" in caplog.text
 
 
 def test_class_names_can_be_given_as_text_or_file(tmp_path: Path) -> None:
-    assert label_list({"train": split([1, 0])}, given="O, B-x") == ["O", "B-x"]
+    assert label_list({"train": split([1, 0])}, TAGS, given="O, B-x") == ["O", "B-x"]
     path = tmp_path / "labels.json"
     path.write_text(json.dumps(["O", "B-y"]))
-    assert label_list({"train": split([1, 0])}, given=str(path)) == ["O", "B-y"]
+    assert label_list({"train": split([1, 0])}, TAGS, given=str(path)) == ["O", "B-y"]
     path.write_text('{"O": 0}')
     with pytest.raises(InputError, match="expected a JSON list"):
-        label_list({"train": split([1, 0])}, given=str(path))
+        label_list({"train": split([1, 0])}, TAGS, given=str(path))
     with pytest.raises(InputError, match="no file"):
-        label_list({"train": split([1, 0])}, given="nowhere.json")
+        label_list({"train": split([1, 0])}, TAGS, given="nowhere.json")
 
 
 @pytest.mark.parametrize("bad", [2, -1])
 def test_a_class_id_without_a_name_is_refused(bad: int) -> None:
     with pytest.raises(InputError, match=f"class id {bad}, but there are names for 0 to 1 only"):
-        label_list({"train": split([bad, 0], names=["O", "B-x"])})
+        label_list({"train": split([bad, 0], names=["O", "B-x"])}, TAGS)
 
 
 def test_nothing_that_names_labels_is_refused() -> None:
     with pytest.raises(InputError, match="which labels there are"):
-        label_list({"test": Sentences("data", [["w"]], None)}, model_labels=["LABEL_0"])
-
-
-def test_tags_become_ids() -> None:
-    assert encode_tags([["O", "B-x"], []], ["O", "B-x"]) == [[0, 1], []]
+        label_list({"test": Sentences("data", [["w"]], None)}, TAGS, model_labels=["LABEL_0"])
 
 
 def test_further_sub_tokens_are_inside() -> None:

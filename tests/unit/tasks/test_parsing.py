@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,9 +10,9 @@ from sparsify.tasks.arguments import Arguments
 from sparsify.tasks.parsing import full_help, parse
 
 
-def parsed(tmp_path: Path, *flags: str) -> Arguments:
+def parsed(tmp_path: Path, *flags: str) -> Arguments[Any]:
     argv = ["--output_dir", str(tmp_path), "--use_cpu", "--report_to", "none", *flags]
-    return parse(argv, frozenset(f[2:] for f in argv if f.startswith("--")))
+    return parse("token_classification", argv, frozenset(f[2:] for f in argv if f.startswith("--")))
 
 
 def test_our_flags_and_hugging_faces_are_parsed_together(tmp_path: Path) -> None:
@@ -47,9 +48,9 @@ def test_task_names_what_is_tagged(tmp_path: Path, flag: str, task: str, tagged:
 
 
 def test_either_name_of_the_text_column(tmp_path: Path) -> None:
-    assert parsed(tmp_path, "--input_column_names", "words").text_column == "words"
-    assert parsed(tmp_path, "--text_column_name", "words").text_column == "words"
-    assert parsed(tmp_path).text_column is None
+    assert parsed(tmp_path, "--input_column_names", "words").data.text_column == "words"
+    assert parsed(tmp_path, "--text_column_name", "words").data.text_column == "words"
+    assert parsed(tmp_path).data.text_column is None
 
 
 def test_no_bars_in_a_log_file(tmp_path: Path) -> None:
@@ -59,4 +60,4 @@ def test_no_bars_in_a_log_file(tmp_path: Path) -> None:
 
 
 def test_the_full_help_knows_all_flags() -> None:
-    assert "--weight_decay" in full_help("sparsify-train ner")
+    assert "--weight_decay" in full_help("token_classification")

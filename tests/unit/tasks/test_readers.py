@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsify.errors import InputError
-from sparsify.tasks.columns import sentences
 from sparsify.tasks.readers import read_table
+from sparsify.tasks.token_classification.columns import sentences
 
 ROWS = [{"tokens": ["Ada", "slept", "."], "ner_tags": ["B-per", "O", "O"]}, {"tokens": ["Oslo"], "ner_tags": ["B-loc"]}]
 CONLL = "-DOCSTART- -X- O O\n\nAda NNP B-NP B-per\nslept VBD B-VP O\n. . O O\n\nOslo NNP B-NP B-loc\n"

@@ -20,12 +20,12 @@ PRUNE = "pruning_modifiers:\n  - !ConstantPruningModifier {start_epoch: 0.0, par
 DISTILL = "distillation_modifiers:\n  - !DistillationModifier {hardness: 0.5, temperature: 2.0}\n"
 
 
-def arguments(tmp_path: Path, *flags: str) -> Arguments:
+def arguments(tmp_path: Path, *flags: str) -> Arguments[Any]:
     argv = ["--output_dir", str(tmp_path), "--use_cpu", "--do_train", *flags]
-    return parse(argv, frozenset(f[2:] for f in argv if f.startswith("--")))
+    return parse("token_classification", argv, frozenset(f[2:] for f in argv if f.startswith("--")))
 
 
-def settled(tmp_path: Path, recipe: str, *flags: str) -> Arguments:
+def settled(tmp_path: Path, recipe: str, *flags: str) -> Arguments[Any]:
     args = arguments(tmp_path, *flags)
     settle(args, load_manager(RecipeArguments(recipe=recipe)))
     return args

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,10 @@ from transformers import TrainerControl, TrainerState
 
 from sparsify.errors import InputError
 from sparsify.tasks.best import BestAfter
-from sparsify.tasks.encode import collator
 from sparsify.tasks.folders import checkpoint_to_resume, move_into, writable
 from sparsify.tasks.samples import save_samples
 from sparsify.tasks.stop import StopAtStep, stops_cleanly
+from sparsify.tasks.token_classification.encode import collator
 from tests.helpers import ner
 
 
@@ -113,17 +112,3 @@ def test_samples_hold_inputs_outputs_and_labels(tmp_path: Path) -> None:
     assert np.load(tmp_path / "sample-outputs" / "out-0000.npz")["logits"].shape == (1, 4, 5)
     assert np.load(tmp_path / "sample-labels" / "lab-0000.npz")["labels"].tolist() == [[-100, 1, 0, -100]]
     assert model.training
-
-
-def test_predictions_cover_words_that_the_model_did_not_see(tmp_path: Path) -> None:
-    from sparsify.tasks.columns import Sentences
-    from sparsify.tasks.encode import Encoded
-    from sparsify.tasks.token_classification import write_predictions
-
-    job: Any = SimpleNamespace(
-        splits={"test": Sentences("t", [["ada", "met", "oslo"]], None)},
-        encoded={"test": Encoded([{}], [[1, -1, 2]])},
-        labels=["O", "B-per", "B-loc"],
-    )
-    write_predictions(job, np.array([[0, 1, 2, 0]]), tmp_path)
-    assert (tmp_path / "predictions.txt").read_text() == "B-per O B-loc\n"

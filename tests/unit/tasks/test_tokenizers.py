@@ -9,7 +9,7 @@ from tokenizers import models as kinds
 
 from sparsify.errors import InputError
 from sparsify.tasks.arguments import ModelArguments
-from sparsify.tasks.tokenizers import check_vocabulary, load_tokenizer
+from sparsify.tasks.tokenizers import check_vocabulary, load_tokenizer, sequence_limit
 from tests.helpers import ner
 
 ARGS = ModelArguments()
@@ -25,7 +25,7 @@ def test_a_byte_level_tokenizer_keeps_words_apart(tmp_path: Path, nested: bool) 
     backend.pre_tokenizer = pre_tokenizers.Sequence([level]) if nested else level
     PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>", unk_token="<unk>").save_pretrained(tmp_path)
     ner.model(ner.LABELS).config.save_pretrained(tmp_path)
-    tokenizer = load_tokenizer(str(tmp_path), ARGS)
+    tokenizer = load_tokenizer(str(tmp_path), ARGS, words=True)
     again = tmp_path / "again"
     tokenizer.save_pretrained(again)
     for one in (tokenizer, load_tokenizer(str(again), ARGS)):
@@ -40,10 +40,21 @@ def test_a_roberta_tokenizer_takes_words(tmp_path: Path) -> None:
     vocab = {token: i for i, token in enumerate(listed)}
     transformers.RobertaTokenizer(vocab=vocab, merges=[("Ġ", "a"), ("Ġ", "b")]).save_pretrained(tmp_path)
     transformers.RobertaConfig(vocab_size=len(vocab)).save_pretrained(tmp_path)
-    tokenizer = load_tokenizer(str(tmp_path), ARGS)
+    tokenizer = load_tokenizer(str(tmp_path), ARGS, words=True)
     encoded = tokenizer([["a", "b"]], is_split_into_words=True)
     assert tokenizer.convert_ids_to_tokens(encoded["input_ids"][0]) == ["<s>", "Ġa", "Ġb", "</s>"]
     assert encoded.word_ids(0) == [None, 0, 1, None]
+
+
+def test_running_text_is_left_to_the_tokenizer(tmp_path: Path) -> None:
+    import transformers
+
+    listed = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "Ġ", "a", "b", "Ġa", "Ġb"]
+    vocab = {token: i for i, token in enumerate(listed)}
+    transformers.RobertaTokenizer(vocab=vocab, merges=[("Ġ", "a"), ("Ġ", "b")]).save_pretrained(tmp_path)
+    transformers.RobertaConfig(vocab_size=len(vocab)).save_pretrained(tmp_path)
+    tokenizer = load_tokenizer(str(tmp_path), ARGS)
+    assert tokenizer.convert_ids_to_tokens(tokenizer("a b")["input_ids"]) == ["<s>", "a", "Ġb", "</s>"]
 
 
 def test_a_folder_without_a_tokenizer_is_told(tmp_path: Path) -> None:
@@ -58,3 +69,14 @@ def test_another_models_tokenizer_is_told() -> None:
     config.vocab_size -= 1
     with pytest.raises(InputError, match=f"knows {len(tokenizer)} tokens and the model has embeddings"):
         check_vocabulary(tokenizer, config)
+
+
+def test_the_limit_is_what_model_and_tokenizer_take(caplog: pytest.LogCaptureFixture) -> None:
+    tokenizer = ner.tokenizer()
+    config = ner.model().config
+    assert sequence_limit(config, tokenizer, None) == 24
+    assert sequence_limit(config, tokenizer, 10) == 10
+    assert sequence_limit(config, tokenizer, 99) == 24
+    assert "more than the model takes: 24 is used" in caplog.text
+    with pytest.raises(InputError, match="leaves no room"):
+        sequence_limit(config, tokenizer, 2)

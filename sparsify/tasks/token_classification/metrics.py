@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsify.tasks.loss import IGNORED
+from sparsify.tasks.token_classification.loss import IGNORED
 
 Tags = Sequence[Sequence[str]]
 _CHUNK = re.compile(r"^(O|[BIESLU]-.+)$")

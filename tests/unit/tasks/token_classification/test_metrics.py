@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sparsify.tasks.metrics import decode, entity_metrics
+from sparsify.tasks.token_classification.metrics import decode, entity_metrics
 
 
 def test_an_entity_counts_only_whole() -> None:

@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sparsify.errors import InputError
-from sparsify.export.task import max_length
-from sparsify.tasks.columns import Sentences
-from sparsify.tasks.labels import inside_label
-from sparsify.tasks.loss import IGNORED
+from sparsify.tasks.base import Encoded
+from sparsify.tasks.token_classification.columns import Sentences
+from sparsify.tasks.token_classification.loss import IGNORED
+from sparsify.tasks.token_classification.tags import inside_label
+from sparsify.tasks.tokenizers import use_threads
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class Encoded:
+class EncodedTokens(Encoded):
     """A split as the model reads it.
 
     Attributes:
-        features: One dict per sentence: ``input_ids``, ``attention_mask``, ..., ``labels`` (lists of ints).
         first_tokens: For each sentence and word, the position of its first sub-token; -1 where it has none.
     """
 
-    features: list[dict[str, list[int]]]
     first_tokens: list[list[int]] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.features)
 
 
 def encode(
@@ -44,7 +38,7 @@ def encode(
     max_length: int,
     all_tokens: bool = False,
     workers: int | None = None,
-) -> Encoded:
+) -> EncodedTokens:
     """Tokenize sentences of words and put each word's label on its first sub-token, -100 elsewhere.
 
     Args:
@@ -55,12 +49,11 @@ def encode(
         all_tokens: Label further sub-tokens too, B- becoming I-.
         workers: Threads the tokenizer may use.
     """
-    if workers:
-        os.environ.setdefault("RAYON_NUM_THREADS", str(workers))
+    use_threads(workers)
     batch = tokenizer(split.words, is_split_into_words=True, truncation=True, max_length=max_length)
     ids = {name: i for i, name in enumerate(labels)}
     further = {ids[name]: ids[inside_label(name, labels)] for name in labels}
-    result, lost = Encoded([]), _Lost()
+    result, lost = EncodedTokens([]), _Lost()
     for index, words in enumerate(split.words):
         word_ids = batch.word_ids(index)
         first = _first_tokens(word_ids, len(words))
@@ -73,22 +66,6 @@ def encode(
         result.first_tokens.append(first)
     lost.say(split.origin, max_length)
     return result
-
-
-def sequence_limit(config: PretrainedConfig, tokenizer: PreTrainedTokenizerFast, asked: int | None) -> int:
-    """Longest input in sub-tokens: what was asked for, within what model and tokenizer take.
-
-    Raises:
-        InputError: What was asked for is too short to hold a word.
-    """
-    limit = max_length(config, tokenizer)
-    if asked is None:
-        return limit
-    if asked < 3:
-        raise InputError(f"--max_seq_length {asked} leaves no room for words; the model takes up to {limit}")
-    if asked > limit:
-        logger.warning("--max_seq_length %d is more than the model takes: %d is used", asked, limit)
-    return min(asked, limit)
 
 
 @dataclass

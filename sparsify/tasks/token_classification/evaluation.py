@@ -14,11 +14,12 @@ from sparsify.export.session import fixed_shape, metadata, open_session
 from sparsify.export.task import max_length as model_limit
 from sparsify.tasks import models
 from sparsify.tasks.arguments import ModelArguments
-from sparsify.tasks.columns import sentences
-from sparsify.tasks.encode import collator, encode
 from sparsify.tasks.labels import label_list
-from sparsify.tasks.metrics import decode, entity_metrics
 from sparsify.tasks.readers import read_table
+from sparsify.tasks.token_classification.columns import sentences
+from sparsify.tasks.token_classification.encode import collator, encode
+from sparsify.tasks.token_classification.metrics import decode, entity_metrics
+from sparsify.tasks.token_classification.tags import TAGS
 from sparsify.tasks.tokenizers import load_tokenizer
 
 Array = np.ndarray[Any, Any]
@@ -54,7 +55,7 @@ def evaluate_onnx(
     folder = Path(deployment)
     session = open_session(folder / "model.onnx", threads=threads)
     name, own = models.resolve(str(folder), "deployment"), ModelArguments()
-    config, tokenizer = models.load_config(name, own), load_tokenizer(name, own)
+    config, tokenizer = models.load_config(name, own), load_tokenizer(name, own, words=True)
     batch, length = fixed_shape(session)
     limit = min(filter(None, (model_limit(config, tokenizer), length, max_length)))
     labels = json.loads(metadata(session).get("labels", "null")) or models.config_labels(config)
@@ -100,7 +101,7 @@ def evaluate_logits(
     names = list(labels.values()) if isinstance(labels, Mapping) else list(labels)
     table = read_table(data_file, text_column=text_column or "tokens", label_column=label_column or "ner_tags")
     split = sentences(table, text=text_column, label=label_column)
-    if unknown := sorted(set(label_list({"data": split}, model_labels=names)) - set(names)):
+    if unknown := sorted(set(label_list({"data": split}, TAGS, model_labels=names)) - set(names)):
         raise InputError(f"{data_file}: tags that the model does not know: {', '.join(unknown)}")
     features = encode(split, tokenizer, names, max_length=max_length).features
     predicted: list[Sequence[str]] = []

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from transformers import Trainer, TrainingArguments
 from transformers.modeling_outputs import TokenClassifierOutput
 
-from sparsify.tasks.loss import token_loss
+from sparsify.tasks.token_classification.loss import token_loss
 from tests.helpers.models import examples, tiny_classifier
 
 

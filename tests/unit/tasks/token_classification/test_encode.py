@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from sparsify.errors import InputError
-from sparsify.tasks.columns import Sentences
-from sparsify.tasks.encode import collator, encode, entity_spans, sequence_limit
+from sparsify.tasks.token_classification.columns import Sentences
+from sparsify.tasks.token_classification.encode import collator, encode, entity_spans
 from tests.helpers import ner
 
 LABELS = ner.LABELS
@@ -66,16 +65,6 @@ def test_batches_are_padded_with_ignored_labels(tokenizer: Any) -> None:
     assert batch["labels"].tolist() == [[-100, 3, -100, -100], [-100, 3, 0, -100]]
     assert batch["attention_mask"].sum().item() == 7
     assert collator(tokenizer, max_length=9)([dict(features[0])])["input_ids"].shape == (1, 9)
-
-
-def test_the_limit_is_what_model_and_tokenizer_take(tokenizer: Any, caplog: pytest.LogCaptureFixture) -> None:
-    config = ner.model().config
-    assert sequence_limit(config, tokenizer, None) == 24
-    assert sequence_limit(config, tokenizer, 10) == 10
-    assert sequence_limit(config, tokenizer, 99) == 24
-    assert "more than the model takes: 24 is used" in caplog.text
-    with pytest.raises(InputError, match="leaves no room"):
-        sequence_limit(config, tokenizer, 2)
 
 
 @pytest.mark.parametrize(

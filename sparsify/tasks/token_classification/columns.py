@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import ast
-import difflib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sparsify.errors import InputError
+from sparsify.tasks.cells import parse_list
 from sparsify.tasks.readers import Table
-
-_STRING = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
 
 
 @dataclass
@@ -80,48 +76,15 @@ def sentences(
     return Sentences(table.origin, words, tags, table.class_names.get(label_column))  # type: ignore[arg-type]
 
 
-def parse_list(cell: str) -> list[Any]:
-    """The list that a text cell holds: JSON, a Python or numpy list as text, or words separated by spaces.
-
-    Raises:
-        ValueError: It begins like a list and is none.
-    """
-    text = cell.strip()
-    if not (text.startswith("[") and text.endswith("]") and len(text) > 1):
-        return text.split()
-    try:
-        found = json.loads(text)
-        if isinstance(found, list):
-            return found
-    except json.JSONDecodeError:
-        pass
-    return _python_list(text)
-
-
-def _python_list(text: str) -> list[Any]:
-    # numpy prints ['a' 'b'] without commas, which Python would read as the one word 'ab'
-    body = text[1:-1]
-    rest = _STRING.sub(" ", body)
-    if not rest.replace(",", " ").strip():
-        return [ast.literal_eval(literal) for literal in _STRING.findall(body)]
-    if _STRING.search(body) is None and re.fullmatch(r"[\s,]*(-?\d+[\s,]*)*", body):
-        return [int(number) for number in re.findall(r"-?\d+", body)]
-    if "..." in rest:
-        raise ValueError("an abbreviated list ('...'): it was cut when the file was written")
-    if body.split() and "," not in body and _STRING.search(body) is None:
-        return text.split()  # a sentence that begins with "[" and ends with "]"
-    raise ValueError("neither a JSON nor a Python list")
-
-
 def _text_column(table: Table, asked: str | None) -> str:
     if asked is not None:
-        return _existing(table, asked, "--text_column_name")
+        return table.column(asked, "--text_column_name")
     return "tokens" if "tokens" in table.columns else table.columns[0]
 
 
 def _label_column(table: Table, asked: str | None, text: str, task: str, needed: bool) -> str | None:
     if asked is not None:
-        return _existing(table, asked, "--label_column_name") if needed or asked in table.columns else None
+        return table.column(asked, "--label_column_name") if needed or asked in table.columns else None
     if f"{task}_tags" in table.columns:
         return f"{task}_tags"
     second = table.columns[1] if len(table.columns) > 1 else None
@@ -141,14 +104,6 @@ def _looks_like_tags(table: Table, column: str, text: str) -> bool:
         return len(_cell(row.get(column))) == len(_cell(row.get(text)))
     except (TypeError, ValueError):
         return False
-
-
-def _existing(table: Table, name: str, flag: str) -> str:
-    if name in table.columns:
-        return name
-    near = difflib.get_close_matches(name, table.columns, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise InputError(f"{table.origin}: no column {name!r} ({flag}); there are: {', '.join(table.columns)}{hint}")
 
 
 def _cell(value: Any) -> Sequence[Any]:

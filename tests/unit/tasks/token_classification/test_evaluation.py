@@ -9,7 +9,7 @@ import torch
 from sparsify.errors import InputError
 from sparsify.export.checkpoint import load_model
 from sparsify.tasks.arguments import ModelArguments
-from sparsify.tasks.evaluation import evaluate_logits, evaluate_onnx
+from sparsify.tasks.token_classification.evaluation import evaluate_logits, evaluate_onnx
 from sparsify.tasks.tokenizers import load_tokenizer
 from tests.helpers.ner import write_jsonl
 
@@ -27,7 +27,7 @@ def data(tmp_path: Path) -> Path:
 
 def test_the_file_measures_as_the_model_does(tiny_ner_dir: Path, tiny_deployment: Path, data: Path) -> None:
     model: Any = load_model(tiny_ner_dir)
-    tokenizer = load_tokenizer(str(tiny_ner_dir), ModelArguments())
+    tokenizer = load_tokenizer(str(tiny_ner_dir), ModelArguments(), words=True)
 
     def predict(inputs: dict[str, Any]) -> Any:
         with torch.no_grad():

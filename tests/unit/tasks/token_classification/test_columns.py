@@ -1,54 +1,17 @@
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sparsify.errors import InputError
-from sparsify.tasks.columns import parse_list, sentences
 from sparsify.tasks.readers import Table
-
-WORD = st.text(st.characters(blacklist_categories=["Cs"]), min_size=1)
+from sparsify.tasks.token_classification.columns import sentences
 
 
 def table(*rows: dict[str, Any], **class_names: list[str]) -> Table:
     columns = list(dict.fromkeys(key for row in rows for key in row))
     return Table("data.jsonl", columns, list(rows), list(range(1, len(rows) + 1)), class_names)
-
-
-@given(st.lists(WORD))
-def test_lists_written_as_json_or_python_come_back(words: list[str]) -> None:
-    assert parse_list(json.dumps(words)) == words
-    assert parse_list(repr(words)) == words
-
-
-@given(st.lists(WORD, min_size=1))
-def test_lists_written_as_numpy_prints_them_come_back(words: list[str]) -> None:
-    assert parse_list("[" + " ".join(map(repr, words)) + "]") == words
-
-
-@given(st.lists(st.integers(min_value=0, max_value=99)))
-def test_class_ids_come_back_with_or_without_commas(ids: list[int]) -> None:
-    assert parse_list(json.dumps(ids)) == ids
-    assert parse_list("[" + " ".join(map(str, ids)) + "]") == ids
-
-
-@pytest.mark.parametrize(
-    ("cell", "found"),
-    [
-        ("Ada slept", ["Ada", "slept"]),
-        ("", []),
-        ("[]", []),
-        ("[ sic ]", ["[", "sic", "]"]),
-        ("['a'\n 'b']", ["a", "b"]),
-        ("""['it\\'s', "it's"]""", ["it's", "it's"]),
-    ],
-)
-def test_cells(cell: str, found: list[str]) -> None:
-    assert parse_list(cell) == found
 
 
 def test_a_list_that_pandas_cut_is_refused() -> None:
