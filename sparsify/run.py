@@ -164,8 +164,10 @@ class TrainingRun:
 
     def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         self.begin_step()
+        if not self._readers or self._skipped():
+            return
         for phase in self._readers:
-            if phase.active:
+            if phase.active or (phase.modifier.early_gradients and not phase.started):
                 phase.modifier.on_gradients(self)
 
     def _after_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
@@ -177,6 +179,12 @@ class TrainingRun:
         self.clock.step += 1
         if self.clock.step >= self.clock.total_steps:
             self.finish()
+
+    @property
+    def grad_scale(self) -> float:
+        """What gradients are still multiplied by: a scaler leaves unscaling to a fused optimizer's step."""
+        scale: Tensor | None = getattr(self.optimizer, "grad_scale", None)
+        return 1.0 if scale is None else float(scale)
 
     def _skipped(self) -> bool:
         """A fused optimizer is stepped even when the gradient scaler found inf; it then changes nothing."""

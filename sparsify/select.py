@@ -99,6 +99,17 @@ def prunable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return _prunable(model, embeddings=False)
 
 
+def task_head(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Parameters of a Hugging Face model outside of its encoder, and of poolers; empty for other models.
+
+    Args:
+        model: Unwrapped; known by its ``base_model_prefix``, which names the attribute that holds the encoder.
+    """
+    body = getattr(model, getattr(model, "base_model_prefix", None) or "", None)
+    inside = {id(parameter) for parameter in (body if isinstance(body, nn.Module) else model).parameters()}
+    return {n: p for n, p in _once(_parameters(model)) if id(p) not in inside or "pooler" in n.split(".")}
+
+
 def names_of(modifier: object) -> tuple[str, ...]:
     """Names of the parameters that an attached modifier acts on (its ``parameter_names``); none if it has no such."""
     return tuple(getattr(modifier, "parameter_names", ()))

@@ -1,5 +1,21 @@
 """Modifiers: the entries of a recipe. Importing this package registers all that sparsify brings."""
 
-from sparsify.modifiers import distillation, learning_rate, pruning, quantization, sparse_training, training
+from sparsify.modifiers import (
+    distillation,
+    learning_rate,
+    pruning,
+    quantization,
+    scored_pruning,
+    sparse_training,
+    training,
+)
 
-__all__ = ["distillation", "learning_rate", "pruning", "quantization", "sparse_training", "training"]
+__all__ = [
+    "distillation",
+    "learning_rate",
+    "pruning",
+    "quantization",
+    "scored_pruning",
+    "sparse_training",
+    "training",
+]

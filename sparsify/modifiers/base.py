@@ -36,6 +36,10 @@ class Run(Protocol):
     loss_scale: float
     """What the trainer multiplies such a loss by (the number of ranks), else 1."""
 
+    @property
+    def grad_scale(self) -> float:
+        """What a gradient scaler has multiplied the gradients by that ``on_gradients`` sees."""
+
 
 class Modifier(BaseModel):
     """Base of all modifiers: validated fields, and one method per event of a training run.
@@ -51,7 +55,8 @@ class Modifier(BaseModel):
             on_start(run)              on the first step at or after start_epoch
             on_update(run)             at the start, every update_frequency, and at the end
             on_loss(run, ...)          for each micro-batch, while active
-            on_gradients(run)          gradients ready and unscaled, before optimizer.step, while active
+            on_gradients(run)          gradients ready, before optimizer.step, while active; with early_gradients
+                                       also before the start
             on_step(run)               after optimizer.step, from the start on, also after the end
             on_end(run)                on the first step at or after end_epoch, or after the run's last step
         on_detach(run)                 once: hooks removed, model left clean
@@ -66,6 +71,8 @@ class Modifier(BaseModel):
     """One of training, learning_rate, pruning, quantization, distillation."""
     structural: ClassVar[bool] = False
     """Whether on_structure changes the model, so that load_model must replay it."""
+    early_gradients: ClassVar[bool] = False
+    """Whether on_gradients is also called before the start: scores that need steps to form."""
     epoch_fields: ClassVar[tuple[str, ...]] = ("start_epoch", "end_epoch")
     """Fields that hold a point in time, for the run's length and for stages."""
 

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, PlainValidator, PrivateAttr
-from torch import nn
+from torch import Tensor, nn
 
 from sparsify.errors import Problem, RecipeError
 from sparsify.modifiers.base import Flag, Modifier, Run
 from sparsify.pruning.mask_set import MaskSet
 from sparsify.pruning.masks import RATIO_SLACK, Scope, compute_masks
 from sparsify.pruning.patterns import parse_pattern
-from sparsify.pruning.scores import magnitude
+from sparsify.pruning.score_set import ScoreSet
 from sparsify.select import ALL_PRUNABLE, TOKENS, select_parameters
 
 logger = logging.getLogger(__name__)
@@ -101,14 +101,36 @@ class MaskModifier(Modifier):
 
 
 class PatternModifier(MaskModifier):
-    """Computes its masks from magnitudes, in a pattern."""
+    """Computes its masks from scores (magnitudes, unless a subclass says otherwise), in a pattern."""
 
     mask_type: MaskType = Field("unstructured", description="unstructured, block4, N:M (keeps N of each M) or [R, C]")
+
+    _scores: ScoreSet = PrivateAttr(default_factory=lambda: ScoreSet({}))
 
     @property
     def scope(self) -> Scope:
         """Whether each parameter or only all together reach the target."""
         return "layer"
+
+    @property
+    def criterion(self) -> str:
+        """What weights are scored by: one of ``sparsify.pruning.score_set.CRITERIA``."""
+        return "magnitude"
+
+    @property
+    def layer_bounds(self) -> tuple[float, float]:
+        """Least and most sparsity of a layer."""
+        return 0.0, 1.0
+
+    @property
+    def reduction(self) -> str:
+        """How a block's score is made of its weights'."""
+        return "mean"
+
+    def on_attach(self, run: Run) -> None:
+        """Resolve the parameters; see the base class."""
+        super().on_attach(run)
+        self._scores = ScoreSet(self._held.parameters, self.criterion)
 
     def choose(self, model: nn.Module) -> dict[str, nn.Parameter]:
         """Parameters to act on, of those that the pattern fits."""
@@ -121,10 +143,9 @@ class PatternModifier(MaskModifier):
             RecipeError: It does not divide a parameter that the recipe names, or none is left.
         """
         pattern = parse_pattern(self.mask_type)
-        chosen = select_parameters(model, selectors)
+        chosen = self.selected(model, selectors)
         reasons = {name: reason for name, p in chosen.items() if (reason := pattern.misfit(p.shape))}
-        explicit = [selector for selector in selectors if selector.upper() not in TOKENS]
-        named = select_parameters(model, explicit) if explicit else {}
+        named = named_parameters(model, selectors)
         problems = [Problem(f"mask_type does not fit {n}: {r}") for n, r in reasons.items() if n in named]
         if problems or len(reasons) == len(chosen):
             raise RecipeError(problems or f"mask_type {self.mask_type} fits none of {', '.join(list(reasons)[:5])}")
@@ -132,18 +153,33 @@ class PatternModifier(MaskModifier):
             logger.warning("%s leaves out, as %s does not fit: %s", self.key, self.mask_type, ", ".join(reasons))
         return {name: parameter for name, parameter in chosen.items() if name not in reasons}
 
+    def selected(self, model: nn.Module, selectors: Sequence[str]) -> dict[str, nn.Parameter]:
+        """Parameters that the selectors name, whether the pattern fits or not."""
+        return select_parameters(model, selectors)
+
     def prune(self, targets: Mapping[str, float]) -> None:
-        """Mask the smallest weights up to the targets, and zero them; what is masked stays masked."""
+        """Mask the lowest scores up to the targets, and zero those weights; what is masked stays masked."""
         self._held.check_finite()
-        weights = self._held.parameters
-        scores = self._held.pruned_first({name: magnitude(weight) for name, weight in weights.items()})
-        self._held.replace(compute_masks(scores, targets, self.mask_type, self.scope))
+        self._held.replace(self.masks_for(targets))
         self._held.apply()
+
+    def masks_for(self, targets: Mapping[str, float]) -> dict[str, Tensor]:
+        """Masks for these sparsities by parameter, given the scores and what is masked now."""
+        scores = self._held.pruned_first(self._scores.scores())
+        least, most = self.layer_bounds
+        least = min(least, *targets.values())  # a schedule that is still below it
+        return compute_masks(scores, targets, self.mask_type, self.scope, self.reduction, least, most)
 
     def schedule_epoch(self, run: Run) -> float:
         """Where in its schedule an update stands: the last one of the run is at the end, whatever the rounding."""
         last = min(run.clock.step_of(self.end), run.clock.total_steps)
         return self.end if run.clock.step >= last else run.clock.epoch
+
+
+def named_parameters(model: nn.Module, selectors: Sequence[str]) -> dict[str, nn.Parameter]:
+    """Parameters that a recipe names, by name or pattern, and not only by a token such as ``__ALL_PRUNABLE__``."""
+    explicit = [selector for selector in selectors if selector.upper() not in TOKENS]
+    return select_parameters(model, explicit) if explicit else {}
 
 
 def check_ratio(mask_type: str | list[int], field: str, sparsity: float) -> None:

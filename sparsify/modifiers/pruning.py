@@ -106,7 +106,9 @@ class GradualPruning(PatternModifier):
     final_sparsity: FinalSparsity = Field(description="sparsity at end_epoch, or {sparsity: [selectors], ...}")
     start_epoch: float
     end_epoch: float
-    inter_func: Literal["linear", "cubic", "inverse_cubic"] = Field("cubic", description="how sparsity grows")
+    inter_func: Literal["linear", "cubic", "inverse_cubic", "exp", "cos", "cube"] = Field(
+        "cubic", description="how sparsity grows"
+    )
 
     _from: dict[str, float] = PrivateAttr(default_factory=dict)
     _to: dict[str, float] = PrivateAttr(default_factory=dict)

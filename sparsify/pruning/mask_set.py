@@ -44,8 +44,12 @@ class MaskSet:
             torch._foreach_add_(self._weights, 0.0)  # -0.0 becomes 0.0: equal bits for hashing and compression
 
     def pruned_first(self, scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Scores (not negative) in which whatever is masked already goes before all else."""
-        return {n: s.masked_fill(~self.masks[n], -1.0) if n in self.masks else s for n, s in scores.items()}
+        """Finite scores, of either sign, in which whatever is masked already goes before all else."""
+        if not self.masks:
+            return dict(scores)
+        # Twice as far below the lowest: sums and means of blocks that hold a masked weight stay lowest, too.
+        below = min(0.0, *(float(s.min()) for s in scores.values())) * 2.0 - 1.0
+        return {n: s.masked_fill(~self.masks[n], below) if n in self.masks else s for n, s in scores.items()}
 
     def check_finite(self) -> None:
         """Raise SparsifyError if a parameter holds NaN or infinity: times zero they would stay NaN for ever."""

@@ -68,6 +68,10 @@ SETTINGS: dict[str, Setting] = {
         _GRADUAL.format(name="MagnitudePruningModifier") + "    mask_type: block4\n    inter_func: linear", prunes=_FC
     ),
     "GlobalMagnitudePruningModifier": Setting(_GRADUAL.format(name="GlobalMagnitudePruningModifier"), prunes=_FC),
+    "MovementPruningModifier": Setting(_GRADUAL.format(name="MovementPruningModifier"), prunes=_FC),
+    "WeightPruningModifier": Setting(
+        _GRADUAL.format(name="WeightPruningModifier") + "    mask_type: [4, 1]\n    inter_func: exp", prunes=_FC
+    ),
     "ACDCPruningModifier": Setting(
         "- !ACDCPruningModifier\n"
         '    params: ["re:fc[12].weight"]\n'

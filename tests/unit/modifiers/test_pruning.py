@@ -101,7 +101,7 @@ def test_fields_that_contradict_each_other() -> None:
     assert "before start_epoch" in refusal(end_epoch=0.1)
     assert "ACDCPruningModifier" in refusal(phased=True)
     assert "'magnitude' only" in refusal(score_type="movement")
-    assert "'linear', 'cubic' or 'inverse_cubic'" in refusal(inter_func="cubik")
+    assert "'linear', 'cubic', 'inverse_cubic'" in refusal(inter_func="cubik")
     assert "'block4'" in refusal(mask_type="block5")
     assert "a mask type is a name" in refusal(mask_type=4)
 

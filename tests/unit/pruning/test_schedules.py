@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsify.pruning.schedules import SCHEDULES, interpolate
+from sparsify.pruning.schedules import SHAPES, interpolate
 
-shapes = st.sampled_from(sorted(SCHEDULES))
+shapes = st.sampled_from(sorted(SHAPES))
 fractions = st.floats(0.0, 1.0)
 
 
@@ -19,10 +19,26 @@ fractions = st.floats(0.0, 1.0)
         ("cubic", 2.0, 0.4648),
         ("cubic", 5.0, 0.8932),
         ("inverse_cubic", 2.0, 0.05 + 0.85 * (1 - 0.8 ** (1 / 3))),
+        ("exp", 2.25, 1 - 0.95 * (0.1 / 0.95) ** 0.25),
+        ("cos", 3.5, 0.05 + 0.85 * (1 - math.cos(math.pi / 4))),
+        ("cube", 4.75, 0.05 + 0.85 * 0.75**3),
     ],
 )
 def test_known_values(shape: str, epoch: float, expected: float) -> None:
     assert interpolate(epoch, 1.0, 6.0, 0.05, 0.9, shape) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("shape", "values"),
+    [
+        ("exp", [0.0, 0.4377, 0.6838, 0.8222, 0.9]),
+        ("cos", [0.0, 0.0685, 0.2636, 0.5556, 0.9]),
+        ("linear", [0.0, 0.225, 0.45, 0.675, 0.9]),
+        ("cube", [0.0, 0.0141, 0.1125, 0.3797, 0.9]),
+    ],
+)
+def test_neural_compressors_published_values(shape: str, values: list[float]) -> None:
+    assert [interpolate(t, 0.0, 4.0, 0.0, 0.9, shape) for t in range(5)] == pytest.approx(values, abs=6e-5)
 
 
 @given(shapes, fractions, fractions, st.floats(-1.0, 12.0))
@@ -43,7 +59,7 @@ def test_final_is_exact_at_and_after_the_end(shape: str, initial: float, final: 
         assert interpolate(epoch, 1.0, 6.0, initial, final, shape) == final
 
 
-@pytest.mark.parametrize("shape", sorted(SCHEDULES))
+@pytest.mark.parametrize("shape", sorted(SHAPES))
 def test_equal_start_and_end_is_a_jump(shape: str) -> None:
     assert interpolate(2.0, 2.0, 2.0, 0.1, 0.8, shape) == 0.8
     assert interpolate(1.9, 2.0, 2.0, 0.1, 0.8, shape) == 0.1
