@@ -8,6 +8,7 @@ from sparsify.modifiers import (
     scored_pruning,
     sparse_training,
     training,
+    weight_pruning,
 )
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "scored_pruning",
     "sparse_training",
     "training",
+    "weight_pruning",
 ]

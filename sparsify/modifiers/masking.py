@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PlainValidator, PrivateAttr
 from torch import Tensor, nn
@@ -38,6 +38,10 @@ Selectors = Annotated[list[str], BeforeValidator(_flat)]
 
 MaskType = Annotated[str | list[int], PlainValidator(_mask_type, json_schema_input_type=str | list[int])]
 """``unstructured``, ``block4``, ``N:M`` or ``[R, C]``."""
+
+
+OnMisfit = Literal["error", "skip", "pad"]
+"""What to do with a named parameter that a pattern does not divide: refuse, leave it out, or shorten the last units."""
 
 
 class MaskModifier(Modifier):
@@ -118,6 +122,11 @@ class PatternModifier(MaskModifier):
         return "magnitude"
 
     @property
+    def misfit(self) -> OnMisfit:
+        """What becomes of a parameter that the recipe names and the pattern does not divide."""
+        return "error"
+
+    @property
     def layer_bounds(self) -> tuple[float, float]:
         """Least and most sparsity of a layer."""
         return 0.0, 1.0
@@ -142,10 +151,10 @@ class PatternModifier(MaskModifier):
         Raises:
             RecipeError: It does not divide a parameter that the recipe names, or none is left.
         """
-        pattern = parse_pattern(self.mask_type)
+        pattern = parse_pattern(self.mask_type, self.misfit == "pad")
         chosen = self.selected(model, selectors)
         reasons = {name: reason for name, p in chosen.items() if (reason := pattern.misfit(p.shape))}
-        named = named_parameters(model, selectors)
+        named = named_parameters(model, selectors) if self.misfit != "skip" else {}
         problems = [Problem(f"mask_type does not fit {n}: {r}") for n, r in reasons.items() if n in named]
         if problems or len(reasons) == len(chosen):
             raise RecipeError(problems or f"mask_type {self.mask_type} fits none of {', '.join(list(reasons)[:5])}")
@@ -168,7 +177,9 @@ class PatternModifier(MaskModifier):
         scores = self._held.pruned_first(self._scores.scores())
         least, most = self.layer_bounds
         least = min(least, *targets.values())  # a schedule that is still below it
-        return compute_masks(scores, targets, self.mask_type, self.scope, self.reduction, least, most)
+        return compute_masks(
+            scores, targets, self.mask_type, self.scope, self.reduction, least, most, pad=self.misfit == "pad"
+        )
 
     def schedule_epoch(self, run: Run) -> float:
         """Where in its schedule an update stands: the last one of the run is at the end, whatever the rounding."""

@@ -65,9 +65,13 @@ class MaskSet:
         """Fraction masked, by parameter."""
         return {name: self._zeros.get(name, 0) / weight.numel() for name, weight in self.parameters.items()}
 
+    def zeros(self) -> int:
+        """How many weights are masked."""
+        return sum(self._zeros.values())
+
     def total_sparsity(self) -> float:
         """Fraction masked of all the parameters' weights."""
-        return sum(self._zeros.values()) / max(sum(weight.numel() for weight in self.parameters.values()), 1)
+        return self.zeros() / max(sum(weight.numel() for weight in self.parameters.values()), 1)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Masks as packed bits (uint8, flat), by parameter name."""

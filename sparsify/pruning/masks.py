@@ -25,6 +25,7 @@ def compute_masks(
     block_reduce: str = "mean",
     min_layer_sparsity: float = 0.0,
     max_layer_sparsity: float = 1.0,
+    pad: bool = False,
 ) -> dict[str, Tensor]:
     """Masks that keep the highest scores.
 
@@ -39,6 +40,7 @@ def compute_masks(
         block_reduce: Score of a block: ``mean``, ``sum`` or ``max`` of its weights' scores.
         min_layer_sparsity: Each layer has at least this.
         max_layer_sparsity: Each layer has at most this.
+        pad: Whether a weight that the pattern does not divide has shorter units at its edge, not an error.
 
     Returns:
         By name, in the weight's shape: True where the weight is kept.
@@ -52,7 +54,7 @@ def compute_masks(
         raise ValueError(f"scope is layer or global, block_reduce one of {REDUCTIONS}; got {scope!r}, {block_reduce!r}")
     if not 0.0 <= min_layer_sparsity <= max_layer_sparsity <= 1.0:
         raise ValueError(f"layer sparsity must lie in [0, 1], got {min_layer_sparsity} to {max_layer_sparsity}")
-    form = parse_pattern(pattern)
+    form = parse_pattern(pattern, pad)
     shares = {name: _share(form, name, _named(sparsity, name)) for name in scores}
     units = {name: _units(form, name, score, block_reduce) for name, score in scores.items()}
     bounds = (min(min_layer_sparsity / form.ratio, 1.0), min(max_layer_sparsity / form.ratio, 1.0))
@@ -62,6 +64,30 @@ def compute_masks(
         sizes = {name: form.unit_size(score.shape) for name, score in scores.items()}
         kept = _keep_global(units, sizes, shares, bounds)
     return {name: form.mask(score, kept[name]) for name, score in scores.items()}
+
+
+def partial_masks(
+    scores: Mapping[str, Tensor], held: Mapping[str, Tensor], coming: Mapping[str, Tensor], count: int
+) -> dict[str, Tensor]:
+    """Some of the way from one set of masks to a sparser one: the lowest scores of what is to go, over all layers.
+
+    Args:
+        scores: By name, in the weights' shapes, finite.
+        held: Masks now; a name left out keeps everything.
+        coming: Masks to come, True = kept, of every name; what ``held`` masks they mask, too.
+        count: How many weights to mask now beyond ``held``; no more than are to go.
+
+    Returns:
+        By name: ``held`` with ``count`` more weights masked, weight by weight, whatever the pattern.
+    """
+    going = {name: (held[name] & ~mask) if name in held else ~mask for name, mask in coming.items()}
+    flat = torch.cat([scores[name][open_] for name, open_ in going.items()])
+    kept = torch.split(_keep(flat, min(count, len(flat))), [int(open_.sum()) for open_ in going.values()])
+    result = {}
+    for (name, open_), stays in zip(going.items(), kept, strict=True):
+        result[name] = held[name].clone() if name in held else torch.ones_like(open_)
+        result[name][open_] = stays
+    return result
 
 
 def _named(sparsity: float | Mapping[str, float], name: str) -> float:

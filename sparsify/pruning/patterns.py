@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparsify.errors import InputError
 
@@ -39,6 +39,9 @@ class Pattern(Protocol):
     def mask(self, score: Tensor, kept: Tensor) -> Tensor:
         """True where a weight stays, in the shape of ``score``, given which units stay whole."""
 
+    def spread(self, shape: Sequence[int], units: Tensor) -> Tensor:
+        """A value for each unit as one for each weight, in the weight's shape."""
+
 
 @dataclass(frozen=True)
 class Unstructured:
@@ -62,6 +65,10 @@ class Unstructured:
         """The kept units in the weight's shape."""
         return kept.view(score.shape)
 
+    def spread(self, shape: Sequence[int], units: Tensor) -> Tensor:
+        """The units in the weight's shape."""
+        return units.view(torch.Size(shape))
+
 
 @dataclass(frozen=True)
 class Block:
@@ -76,7 +83,7 @@ class Block:
         if len(shape) < 2:
             return f"a block needs a weight of two or more dimensions, this one is {list(shape)}"
         height, width = _matrix_shape(shape)
-        rows, columns = self._size(shape)
+        rows, columns = self.size(shape)
         if height % rows == 0 and width % columns == 0:
             return None
         fits = [f"[{r}, {c}]" for r, c in ((1, 4), (4, 1), (4, 4), (1, 2), (2, 1)) if not height % r and not width % c]
@@ -85,12 +92,12 @@ class Block:
 
     def unit_size(self, shape: Sequence[int]) -> int:
         """Rows times columns."""
-        rows, columns = self._size(shape)
+        rows, columns = self.size(shape)
         return rows * columns
 
     def units(self, score: Tensor, reduce: str) -> Tensor:
         """Mean, sum or maximum of each block."""
-        rows, columns = self._size(score.shape)
+        rows, columns = self.size(score.shape)
         matrix = _as_matrix(score)
         grid = matrix.reshape(matrix.shape[0] // rows, rows, matrix.shape[1] // columns, columns)
         if reduce == "max":
@@ -99,14 +106,75 @@ class Block:
 
     def mask(self, score: Tensor, kept: Tensor) -> Tensor:
         """Each kept block spread over its weights."""
-        height, width = _matrix_shape(score.shape)
-        rows, columns = self._size(score.shape)
-        grid = kept.view(height // rows, 1, width // columns, 1).expand(-1, rows, -1, columns)
-        return _from_matrix(grid.reshape(height, width), score.shape)
+        return self.spread(score.shape, kept)
 
-    def _size(self, shape: Sequence[int]) -> tuple[int, int]:
+    def spread(self, shape: Sequence[int], units: Tensor) -> Tensor:
+        """Each block's value on all of its weights."""
+        height, width = _matrix_shape(shape)
+        rows, columns = self.size(shape)
+        grid = units.view(height // rows, 1, width // columns, 1).expand(-1, rows, -1, columns)
+        return _from_matrix(grid.reshape(height, width), shape)
+
+    def size(self, shape: Sequence[int]) -> tuple[int, int]:
+        """Rows and columns of a block of a weight of this shape."""
         height, width = _matrix_shape(shape)
         return (height if self.rows < 0 else self.rows), (width if self.columns < 0 else self.columns)
+
+
+@dataclass(frozen=True)
+class Padded:
+    """A block or N:M pattern over a weight that it does not divide: the last units reach beyond the edge.
+
+    Counts are of units: those at the edge have fewer weights. What lies beyond the edge counts as zero for N:M.
+    """
+
+    inner: Block | NofM
+
+    @property
+    def ratio(self) -> float:
+        """Of the pattern inside."""
+        return self.inner.ratio
+
+    def misfit(self, shape: Sequence[int]) -> str | None:
+        """Only a weight without a second dimension does not fit."""
+        return self.inner.misfit(self._padded(shape)) if len(shape) > 1 else self.inner.misfit(shape)
+
+    def unit_size(self, shape: Sequence[int]) -> int:
+        """Of a whole unit."""
+        return self.inner.unit_size(self._padded(shape))
+
+    def units(self, score: Tensor, reduce: str) -> Tensor:
+        """Scores of the units; a mean is over the weights that are there."""
+        units = self.inner.units(self._pad(score), reduce)
+        if reduce != "mean" or isinstance(self.inner, NofM):
+            return units
+        return units / self.inner.units(self._pad(torch.ones_like(score)), "mean")
+
+    def mask(self, score: Tensor, kept: Tensor) -> Tensor:
+        """The inner pattern's mask without what lies beyond the edge."""
+        return self._cut(self.inner.mask(self._pad(score), kept), score.shape)
+
+    def spread(self, shape: Sequence[int], units: Tensor) -> Tensor:
+        """Each unit's value on those of its weights that are there."""
+        return self._cut(self.inner.spread(self._padded(shape), units), shape)
+
+    def _cut(self, matrix: Tensor, shape: Sequence[int]) -> Tensor:
+        height, width = _matrix_shape(shape)
+        return _from_matrix(matrix[:height, :width].contiguous(), shape)
+
+    def _padded(self, shape: Sequence[int]) -> tuple[int, int]:
+        height, width = _matrix_shape(shape)
+        if isinstance(self.inner, NofM):
+            return height, -(-width // self.inner.group) * self.inner.group
+        rows, columns = self.inner.size(shape)
+        return -(-height // rows) * rows, -(-width // columns) * columns
+
+    def _pad(self, score: Tensor) -> Tensor:
+        matrix = _as_matrix(score)
+        height, width = self._padded(score.shape)
+        # Blocks: nothing is added to a sum. N:M: what is not there goes before any real weight.
+        beyond = min(0.0, float(matrix.min())) - 1.0 if isinstance(self.inner, NofM) else 0.0
+        return nn.functional.pad(matrix, (0, width - matrix.shape[1], 0, height - matrix.shape[0]), value=beyond)
 
 
 @dataclass(frozen=True)
@@ -146,19 +214,39 @@ class NofM:
         mask = torch.ones_like(groups, dtype=torch.bool).scatter_(1, going, False)
         return _from_matrix((mask | kept[:, None]).reshape(_matrix_shape(score.shape)), score.shape)
 
+    def spread(self, shape: Sequence[int], units: Tensor) -> Tensor:
+        """Each group's value on all of its weights."""
+        return Block(1, self.group).spread(shape, units)
 
-def parse_pattern(value: str | Sequence[int]) -> Pattern:
+
+def parse_pattern(value: str | Sequence[int], pad: bool = False) -> Pattern:
     """Pattern of a recipe's ``mask_type``.
 
     Args:
         value: ``unstructured``; ``block4`` (four neighbours along the input); ``N:M``, keeping N of each M
-            (``tensorrt`` is 2:4); or ``[R, C]`` for blocks of R outputs by C inputs, -1 for a whole dimension.
+            (``tensorrt`` is 2:4); ``[R, C]`` or ``RxC`` for blocks of R outputs by C inputs, -1 or ``channel`` for a
+            whole dimension (``1xchannel``: whole rows, ``channelx1``: whole columns); ``filter``: all of an output.
+        pad: Whether it also takes weights that it does not divide, with shorter units at the edge.
 
     Raises:
         ValueError: It is none of these.
     """
-    named: dict[str, Pattern] = {"unstructured": Unstructured(), "block4": Block(1, 4), "tensorrt": NofM(2, 4)}
+    pattern = _parsed(value)
+    return Padded(pattern) if pad and isinstance(pattern, Block | NofM) else pattern
+
+
+def _parsed(value: str | Sequence[int]) -> Pattern:
+    named: dict[str, Pattern] = {
+        "unstructured": Unstructured(),
+        "block4": Block(1, 4),
+        "tensorrt": NofM(2, 4),
+        "filter": Block(1, -1),
+    }
     if isinstance(value, str):
+        block = re.fullmatch(r"([1-9]\d*|channel)x([1-9]\d*|channel)", value.strip().lower())
+        if block:
+            rows, columns = (-1 if extent == "channel" else int(extent) for extent in block.groups())
+            return Unstructured() if (rows, columns) == (1, 1) else Block(rows, columns)
         match = re.fullmatch(r"(\d+):(\d+)", value.strip())
         if match and 0 < int(match[1]) < int(match[2]):
             return NofM(int(match[1]), int(match[2]))
@@ -168,7 +256,8 @@ def parse_pattern(value: str | Sequence[int]) -> Pattern:
         return Block(value[0], value[1])
     raise ValueError(
         f"unknown mask type {value!r}: 'unstructured', 'block4', 'N:M' with 0 < N < M such as '2:4' (keeps N of "
-        "each M), or a block [R, C] of R outputs by C inputs such as [4, 1] (-1 for a whole dimension)"
+        "each M), a block [R, C] of R outputs by C inputs such as [4, 1] or "
+        "'4x1' (-1 or 'channel' for a whole dimension), or 'filter'"
     )
 
 

@@ -13,6 +13,7 @@ class Setting:
     prunes: tuple[str, ...] = ()
     sparse_start: bool = False
     last: bool = True
+    needs_gradients: bool = False
 
     @property
     def recipe(self) -> str:
@@ -68,9 +69,14 @@ SETTINGS: dict[str, Setting] = {
         _GRADUAL.format(name="MagnitudePruningModifier") + "    mask_type: block4\n    inter_func: linear", prunes=_FC
     ),
     "GlobalMagnitudePruningModifier": Setting(_GRADUAL.format(name="GlobalMagnitudePruningModifier"), prunes=_FC),
-    "MovementPruningModifier": Setting(_GRADUAL.format(name="MovementPruningModifier"), prunes=_FC),
+    "MovementPruningModifier": Setting(
+        _GRADUAL.format(name="MovementPruningModifier"), prunes=_FC, needs_gradients=True
+    ),
     "WeightPruningModifier": Setting(
-        _GRADUAL.format(name="WeightPruningModifier") + "    mask_type: [4, 1]\n    inter_func: exp", prunes=_FC
+        _GRADUAL.format(name="WeightPruningModifier")
+        + "    mask_type: 4x1\n    inter_func: exp\n    progressive: true",
+        prunes=_FC,
+        needs_gradients=True,
     ),
     "ACDCPruningModifier": Setting(
         "- !ACDCPruningModifier\n"

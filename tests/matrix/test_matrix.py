@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import sparsify.modifiers  # noqa: F401
+from sparsify.errors import SparsifyError
 from sparsify.modifiers import registry
 from sparsify.run import Phase, TrainingRun
 from tests.matrix.settings import PAIRS, SETTINGS, Setting
@@ -148,6 +149,10 @@ def test_an_exception_in_the_loop_still_detaches(setting: Setting) -> None:
 def test_one_shot_reaches_the_final_sparsity(setting: Setting) -> None:
     world = World(setting.recipe, sparse_start=setting.sparse_start)
     data = [{"input_ids": batch(step)["input_ids"]} for step in range(3)]
+    if setting.needs_gradients:
+        with pytest.raises(SparsifyError, match="needs gradients"):
+            world.manager.apply(world.model, data)
+        return
     world.manager.apply(world.model, data)
     weights: list[nn.Parameter] = [world.model.get_parameter(name) for name in setting.prunes]
     zeros = sum(int((w == 0).sum()) for w in weights) / sum(w.numel() for w in weights)
