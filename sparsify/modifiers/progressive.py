@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from bisect import bisect
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -54,8 +55,10 @@ class ProgressivePruning(ScoredPruning):
             super().on_update(run)
         elif step in updates:
             self._finish_coming()
-            self._choose(run, updates[updates.index(step) + 1], last=step == updates[-2])
-        elif self._coming.masks:
+            self._choose(run, updates[bisect(updates, step)], updates[-1])
+        else:
+            if not self._coming.masks:  # at the update before there was no gradient yet
+                self._choose(run, updates[bisect(updates, step)], updates[-1])
             self._sub_step(step, updates)
 
     def _finish_coming(self) -> None:
@@ -64,8 +67,8 @@ class ProgressivePruning(ScoredPruning):
             self._held.apply()
             self._coming.replace({})
 
-    def _choose(self, run: Run, following: int, last: bool) -> None:
-        epoch = self.end if last else run.clock.epoch_of(following)
+    def _choose(self, run: Run, following: int, last: int) -> None:
+        epoch = self.end if following == last else run.clock.epoch_of(following)
         self._held.check_finite()
         targets = {name: self._at(epoch, self._from[name], final) for name, final in self._to.items()}
         self._coming.replace(self.masks_for(targets))

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sparsify.errors import InputError
 from sparsify.pruning import compute_masks
+from sparsify.pruning.masks import partial_masks
 
 PATTERNS: list[str | list[int]] = ["unstructured", "block4", [4, 1], [2, 2], "2:4", "1:4", [1, -1]]
 
@@ -165,3 +166,40 @@ def test_bad_arguments() -> None:
 
 def test_no_scores_no_masks() -> None:
     assert compute_masks({}, 0.5) == compute_masks({}, 0.5, scope="global") == {}
+
+
+def test_pad_gives_masks_where_the_pattern_does_not_divide() -> None:
+    made = scores(0, shapes=((9, 8), (8, 8)))
+    with pytest.raises(InputError, match="do not divide 9"):
+        compute_masks(made, 0.5, [4, 1])
+    masks = compute_masks(made, 0.5, [4, 1], pad=True)
+    assert masks["w0"].shape == (9, 8)
+    assert torch.equal(masks["w1"], compute_masks({"w1": made["w1"]}, 0.5, [4, 1])["w1"])
+    edges = masks["w0"].split(4)
+    assert [bool((block.all(0) | ~block.any(0)).all()) for block in edges] == [True] * 3
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 1000), st.floats(0.0, 0.5), st.floats(0.5, 1.0), st.floats(0.0, 1.0), st.sampled_from(PATTERNS[:4])
+)
+def test_partial_masks_lie_between(seed: int, low: float, high: float, share: float, pattern: str | list[int]) -> None:
+    made = scores(seed)
+    held, coming = (compute_masks(made, s, pattern, "global") for s in (low, high))
+    held = {n: m | coming[n] for n, m in held.items()}  # what is masked stays masked
+    added = sum(zeros(coming[n]) - zeros(held[n]) for n in made)
+    count = round(added * share)
+    found = partial_masks(made, held, coming, count)
+    assert sum(zeros(found[n]) - zeros(held[n]) for n in made) == count
+    for name in made:
+        assert not (found[name] & ~held[name]).any()
+        assert not (~found[name] & coming[name]).any()
+
+
+def test_partial_masks_take_the_lowest_of_what_goes_anyway() -> None:
+    made = {"a": torch.tensor([0.1, 5.0, 0.2, 9.0]), "b": torch.tensor([0.15, 0.3])}
+    coming = {"a": torch.tensor([False, False, True, True]), "b": torch.tensor([False, True])}
+    found = partial_masks(made, {}, coming, 2)
+    assert found["a"].tolist() == [False, True, True, True]
+    assert found["b"].tolist() == [False, True]
+    assert all(torch.equal(m, coming[n]) for n, m in partial_masks(made, {}, coming, 99).items())

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sparsify.errors import InputError
-from sparsify.pruning.patterns import Block, NofM, Unstructured, check_fit, parse_pattern
+from sparsify.pruning.patterns import Block, NofM, Padded, Unstructured, check_fit, parse_pattern
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,11 @@ from sparsify.pruning.patterns import Block, NofM, Unstructured, check_fit, pars
         ("1:8", NofM(1, 8)),
         ([4, 1], Block(4, 1)),
         ((1, -1), Block(1, -1)),
+        ("4x1", Block(4, 1)),
+        ("1xchannel", Block(1, -1)),
+        ("channelx1", Block(-1, 1)),
+        ("1x1", Unstructured()),
+        ("filter", Block(1, -1)),
     ],
 )
 def test_parses(text: str | list[int], expected: object) -> None:
@@ -24,7 +29,7 @@ def test_parses(text: str | list[int], expected: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", ["block5", "4:2", "0:4", "4:4", "2:", "", [4], [0, 4], [4, -2], [True, 4], [1.0, 4], "4x1"]
+    "bad", ["block5", "4:2", "0:4", "4:4", "2:", "", [4], [0, 4], [4, -2], [True, 4], [1.0, 4], "0x4", "4x", "axb"]
 )
 def test_refuses_with_the_choices(bad: str | list[int]) -> None:
     with pytest.raises(ValueError, match=r"'unstructured', 'block4', 'N:M'"):
@@ -101,3 +106,50 @@ def test_n_of_m_units_are_what_cutting_costs() -> None:
     score = torch.tensor([[4.0, 1.0, 3.0, 2.0, 9.0, 9.0, 0.5, 9.0]])
     assert NofM(2, 4).units(score, "mean").tolist() == [3.0, 9.5]
     assert NofM(2, 4).unit_size(score.shape) == 4
+
+
+@pytest.mark.parametrize(("text", "inner"), [("4x1", Block(4, 1)), ("2:4", NofM(2, 4))])
+def test_padding_is_asked_for(text: str, inner: Block | NofM) -> None:
+    assert parse_pattern(text, pad=True) == Padded(inner)
+    assert parse_pattern("unstructured", pad=True) == Unstructured()
+
+
+def test_padded_blocks_take_the_mean_of_what_is_there() -> None:
+    score = torch.tensor([[1.0], [1.0], [1.0], [1.0], [7.0]])
+    form = Padded(Block(4, 1))
+    assert form.misfit(score.shape) is None
+    assert form.units(score, "mean").tolist() == [1.0, 7.0]
+    assert form.units(score, "sum").tolist() == [4.0, 7.0]
+    assert form.mask(score, torch.tensor([False, True])).flatten().tolist() == [False] * 4 + [True]
+    assert form.spread(score.shape, torch.tensor([2.0, 3.0])).flatten().tolist() == [2.0] * 4 + [3.0]
+
+
+def test_padded_groups_spare_real_weights() -> None:
+    """Of the last group of 6 inputs two are beyond the edge: it is 2:4 as it is."""
+    score = torch.tensor([[4.0, 3.0, 2.0, 1.0, 0.5, 0.25]])
+    form = Padded(NofM(2, 4))
+    mask = form.mask(score, torch.tensor([False, False]))
+    assert mask.tolist() == [[True, True, False, False, True, True]]
+
+
+def test_padded_convolutions_keep_their_shape() -> None:
+    score = torch.rand(6, 3, 3, 3)
+    form = Padded(Block(4, 1))
+    units = form.units(score, "mean")
+    assert len(units) == 2 * 27
+    assert form.mask(score, torch.ones_like(units, dtype=torch.bool)).all()
+    assert form.mask(score, torch.zeros_like(units, dtype=torch.bool)).shape == score.shape
+
+
+def test_padding_does_not_help_a_bias() -> None:
+    assert Padded(Block(4, 1)).misfit((8,)) is not None
+
+
+@pytest.mark.parametrize("pattern", [Block(2, 2), Block(1, -1), NofM(2, 4), Unstructured()])
+def test_spread_is_the_inverse_of_units(pattern: Block | NofM | Unstructured) -> None:
+    score = torch.rand(4, 8)
+    units = torch.rand(len(pattern.units(score, "mean")))
+    spread = pattern.spread(score.shape, units)
+    assert spread.shape == score.shape
+    if not isinstance(pattern, NofM):
+        assert torch.allclose(pattern.units(spread, "mean"), units)
