@@ -4,23 +4,39 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sparsify.clock import Clock
 from sparsify.errors import Problem
 from sparsify.modifiers.base import LearningRateBase, Modifier
-from sparsify.run import LearningRates
+from sparsify.run import LearningRates, Phase
+from sparsify.select import ALL, ALL_PRUNABLE
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What is in force during one optimizer step."""
+    """What is in force during one optimizer step.
+
+    Attributes:
+        step: From 0; the number of steps of the run stands for what holds after it.
+        epoch: ``step`` in epochs.
+        lr: Learning rate of each param group; None where no modifier has set it.
+        values: What each modifier holds (``sparsity``, ``quantization``, ...), by its key.
+        weight_decay: As ``lr``.
+        bn_frozen: Whether the statistics of batch norms stand still.
+        distillation: Whether a teacher is listened to.
+    """
 
     step: int
     epoch: float
     lr: list[float | None]
     values: dict[str, dict[str, float]] = field(default_factory=dict)
+    weight_decay: list[float | None] = field(default_factory=list)
+    bn_frozen: bool = False
+    distillation: bool = False
 
 
 def epochs_of(modifiers: Sequence[Modifier]) -> int:
@@ -28,32 +44,87 @@ def epochs_of(modifiers: Sequence[Modifier]) -> int:
     return math.ceil(max((m.last_epoch() for m in modifiers), default=0.0) - 1e-9)
 
 
-def timeline(modifiers: Sequence[Modifier], steps_per_epoch: int, groups: int = 1) -> list[Moment]:
-    """Learning rate and values at every step of the run, by the code that the run itself uses."""
-    clock = Clock(steps_per_epoch, epochs_of(modifiers) * steps_per_epoch)
-    rates = LearningRates(modifiers, clock)
-    targets = {m.key: _held(m, clock) for m in modifiers if m.kind != "learning_rate"}
-    return [
-        Moment(
+def param_groups_of(modifiers: Sequence[Modifier]) -> int:
+    """Param groups that the recipe tells apart: one, or as many as its indices need."""
+    return 1 + max((i for m in modifiers for i in getattr(m, "param_groups", None) or ()), default=0)
+
+
+def timeline(
+    modifiers: Sequence[Modifier],
+    steps_per_epoch: int,
+    groups: int = 1,
+    *,
+    epochs: int | None = None,
+    steps: Iterable[int] | None = None,
+) -> list[Moment]:
+    """Learning rate and values at every step of the run, by the code that the run itself uses.
+
+    Args:
+        modifiers: Placed modifiers.
+        steps_per_epoch: Optimizer steps in one epoch.
+        groups: Param groups of the optimizer.
+        epochs: Length of the run; what the modifiers need by default.
+        steps: Only these steps, of 0 to the length of the run (which stands for what holds after it).
+    """
+    total = (epochs_of(modifiers) if epochs is None else epochs) * steps_per_epoch
+    course = _Course(modifiers, Clock(steps_per_epoch, total), groups)
+    return [course.at(step) for step in (range(total) if steps is None else steps)]
+
+
+class _Course:
+    def __init__(self, modifiers: Sequence[Modifier], clock: Clock, groups: int) -> None:
+        self.clock, self.groups = clock, range(groups)
+        self.rates = LearningRates(modifiers, clock)
+        self.phases = [Phase(m, clock) for m in modifiers]
+        self.held = [_Held(p, clock) for p in self.phases if p.modifier.kind != "learning_rate"]
+        # Later ones overwrite earlier ones, as when each is written into the optimizer at its start.
+        self.decays = sorted(self.held, key=lambda h: (h.phase.start, h.phase.modifier.order))
+
+    def at(self, step: int) -> Moment:
+        return Moment(
             step,
-            clock.epoch_of(step),
-            [rates.at(step, group) for group in range(groups)],
-            {key: values[step] for key, values in targets.items() if values[step]},
+            self.clock.epoch_of(step),
+            [self.rates.at(step, group) for group in self.groups],
+            {held.phase.modifier.key: values for held in self.held if (values := held.at(step))},
+            [self.weight_decay(step, group) for group in self.groups],
+            any(self.norms_frozen(phase.modifier, step) for phase in self.phases),
+            any(phase.modifier.kind == "distillation" and phase.covers(step) for phase in self.phases),
         )
-        for step in range(clock.total_steps)
-    ]
+
+    def weight_decay(self, step: int, group: int) -> float | None:
+        found = None
+        for held in self.decays:
+            chosen = getattr(held.phase.modifier, "param_groups", None)
+            if chosen is None or group in chosen:
+                found = held.at(step).get("weight_decay", found)
+        return found
+
+    def norms_frozen(self, modifier: Modifier, step: int) -> bool:
+        frozen = getattr(modifier, "norms_frozen_from", None)
+        return frozen is not None and step >= self.clock.step_of(frozen)
 
 
-def _held(modifier: Modifier, clock: Clock) -> list[dict[str, float]]:
-    """Values per step: those of the last update at or before the step."""
-    updates = set(modifier.update_steps(clock))
-    held: dict[str, float] = {}
-    values = []
-    for step in range(clock.total_steps):
-        if step in updates:
-            held = modifier.values(clock.epoch_of(step))
-        values.append(held)
-    return values
+class _Held:
+    """Values of one modifier: those of its last update at or before a step."""
+
+    def __init__(self, phase: Phase, clock: Clock) -> None:
+        self.phase, self.clock = phase, clock
+        self.updates = sorted(phase.updates)
+        self.known: dict[int, dict[str, float]] = {}
+
+    def at(self, step: int) -> dict[str, float]:
+        count = bisect_right(self.updates, step)
+        let_go = self.phase.end is not None and step >= self.phase.end and not self._stays
+        if not count or let_go:
+            return {}
+        update = self.updates[count - 1]
+        if update not in self.known:
+            self.known[update] = self.phase.modifier.values(self.clock.epoch_of(update))
+        return self.known[update]
+
+    @property
+    def _stays(self) -> bool:
+        return bool(getattr(self.phase.modifier, "leave_enabled", True))
 
 
 def conflicts(modifiers: Sequence[Modifier], parameters: Mapping[str, frozenset[str]]) -> list[Problem]:
@@ -61,7 +132,8 @@ def conflicts(modifiers: Sequence[Modifier], parameters: Mapping[str, frozenset[
 
     Args:
         modifiers: Placed modifiers.
-        parameters: Parameter names by modifier key, for those that act on parameters.
+        parameters: Parameter names by modifier key, for those that act on parameters; where a pruner has none, as
+            without a model, what the recipe names parameters by is compared.
 
     Returns:
         One problem for each pair at odds: two learning rates or two pruners on the same parameter at one time, or
@@ -82,16 +154,42 @@ def conflicts(modifiers: Sequence[Modifier], parameters: Mapping[str, frozenset[
 
 def _clash(first: Modifier, second: Modifier, parameters: Mapping[str, frozenset[str]]) -> str | None:
     if isinstance(first, LearningRateBase) and isinstance(second, LearningRateBase):
-        mine, other = first.param_groups, second.param_groups
-        if (mine is None or other is None or set(mine) & set(other)) and min(first.end, second.end) >= 0:
+        at_once = min(first.end, second.end) >= 0 or first.start == second.start
+        if at_once and share_groups(first, second):
             return f"{first.key} and {second.key} both set the learning rate at once"
     if first.kind == second.kind == "pruning":
-        shared = sorted(parameters.get(first.key, frozenset()) & parameters.get(second.key, frozenset()))
+        shared = sorted(_shared(first, second, parameters))
         if shared:
             return f"{first.key} and {second.key} both prune {shared[0]}" + (
                 f" and {len(shared) - 1} more" if len(shared) > 1 else ""
             )
     return None
+
+
+def share_groups(first: LearningRateBase, second: LearningRateBase) -> bool:
+    """Whether there is a param group that both set the learning rate of."""
+    mine, other = first.param_groups, second.param_groups
+    return mine is None or other is None or bool(set(mine) & set(other))
+
+
+def _shared(first: Modifier, second: Modifier, parameters: Mapping[str, frozenset[str]]) -> set[str]:
+    """Parameters that both act on; without a model, selectors that cannot but meet."""
+    if first.key in parameters and second.key in parameters:
+        return set(parameters[first.key] & parameters[second.key])
+    mine, other = (tuple(getattr(m, "selectors", ())) for m in (first, second))
+    return {a for a in mine for b in other if _meet(a, b)} | {b for a in mine for b in other if _meet(b, a)}
+
+
+def _meet(selector: str, other: str) -> bool:
+    """Whether ``other`` selects, in any model, what ``selector`` does."""
+    if other == selector or other.upper() == ALL:
+        return True
+    if selector.startswith("re:") or selector.upper() in (ALL, ALL_PRUNABLE) or not other.startswith("re:"):
+        return False
+    try:
+        return re.match(other[3:], selector) is not None
+    except re.error:
+        return False
 
 
 def _overlap(first: Modifier, second: Modifier) -> bool:

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Protocol
 
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 from torch import Tensor, nn
 
 from sparsify.clock import Clock, update_steps
 from sparsify.errors import Problem, RecipeError
+from sparsify.select import select_parameters
 
 
 def _flag(value: object) -> object:
@@ -75,10 +76,12 @@ class Modifier(BaseModel):
     """Whether on_gradients is also called before the start: scores that need steps to form."""
     epoch_fields: ClassVar[tuple[str, ...]] = ("start_epoch", "end_epoch")
     """Fields that hold a point in time, for the run's length and for stages."""
+    paper: ClassVar[str] = ""
+    """Where the method comes from: authors, year, title, address."""
 
-    start_epoch: float = -1.0
-    end_epoch: float = -1.0
-    update_frequency: float = -1.0
+    start_epoch: float = Field(-1.0, description="epoch at which it begins; -1: at once")
+    end_epoch: float = Field(-1.0, description="epoch at which it ends; -1: never")
+    update_frequency: float = Field(-1.0, description="epochs between updates; -1: each optimizer step")
 
     _key: str = PrivateAttr(default="")
     _offset: float = PrivateAttr(default=0.0)
@@ -98,6 +101,11 @@ class Modifier(BaseModel):
     def key(self) -> str:
         """Where this modifier stands in its recipe: ``stage/Class/k``, k counted per class."""
         return self._key
+
+    @property
+    def path(self) -> str:
+        """Where it stands in the recipe's text, as in ``pruning_modifiers[0]``; its key where there is no text."""
+        return (self._place and self._place.path) or self._key
 
     def place(self, key: str, offset: float) -> None:
         """Say where the modifier stands and at which epoch of the run its stage begins."""
@@ -139,6 +147,15 @@ class Modifier(BaseModel):
         """What is in force at ``epoch`` of the run, by name (``sparsity``, ...), for logs and plans."""
         return {}
 
+    def matched(self, model: nn.Module) -> tuple[str, ...]:
+        """Names of the parameters of ``model`` that it would act on; of their values nothing is read.
+
+        Raises:
+            RecipeError: A selector matches nothing.
+        """
+        selectors = getattr(self, "params", None)
+        return tuple(select_parameters(model, selectors)) if selectors else ()
+
     def on_structure(self, model: nn.Module) -> None:
         """Insert what must exist before weights are loaded. Must be safe to call twice."""
 
@@ -179,7 +196,7 @@ class LearningRateBase(Modifier):
     """A modifier that sets the learning rate. It holds no state: the rate is a function of the epoch."""
 
     kind: ClassVar[str] = "learning_rate"
-    param_groups: list[int] | None = None
+    param_groups: list[int] | None = Field(None, description="indices of the optimizer's param groups; left out: all")
 
     def learning_rate(self, epoch: float, steps_per_epoch: int) -> float:
         """Learning rate in force at ``epoch`` of the run; holds its last value after the end."""

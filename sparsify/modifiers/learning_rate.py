@@ -24,8 +24,6 @@ def _step(epoch: float, steps_per_epoch: int) -> int:
 
 
 class _LearningRate(LearningRateBase):
-    param_groups: list[int] | None = Field(None, description="indices of the optimizer's param groups; left out: all")
-
     def on_attach(self, run: Run) -> None:
         """Check the param groups.
 

@@ -70,9 +70,18 @@ class MaskModifier(Modifier):
         """Fraction of each parameter that is masked now."""
         return self._held.sparsity()
 
+    @property
+    def selectors(self) -> tuple[str, ...]:
+        """What the recipe names parameters by."""
+        return tuple(self.params or [ALL_PRUNABLE])
+
+    def matched(self, model: nn.Module) -> tuple[str, ...]:
+        """Names of the parameters it would prune; see the base class."""
+        return tuple(self.model_copy().choose(model))  # choosing leaves traces, which belong to a run
+
     def choose(self, model: nn.Module) -> dict[str, nn.Parameter]:
         """Parameters of ``model`` to act on."""
-        return select_parameters(model, self.params or [ALL_PRUNABLE])
+        return select_parameters(model, self.selectors)
 
     def on_attach(self, run: Run) -> None:
         """Resolve the parameters.

@@ -137,6 +137,12 @@ class GradualPruning(PatternModifier):
     def _groups(self) -> dict[float, list[str]]:
         return self.final_sparsity if isinstance(self.final_sparsity, dict) else {self.final_sparsity: self.params}
 
+    @property
+    def selectors(self) -> tuple[str, ...]:
+        """What the recipe names parameters by, in all groups."""
+        named = tuple(selector for group in self._groups().values() for selector in group)
+        return named or super().selectors
+
     def choose(self, model: nn.Module) -> dict[str, nn.Parameter]:
         """Parameters to prune, each in one group."""
         if not isinstance(self.final_sparsity, dict):

@@ -17,7 +17,7 @@ from sparsify.modifiers.base import Flag, Modifier, Run
 from sparsify.modifiers.quantization_fields import LEGACY, SCHEME, check_legacy, momentum_of, overrides_of, scheme_of
 from sparsify.modifiers.registry import register
 from sparsify.quantization.fake_quant import ActivationQuant
-from sparsify.quantization.insert import insert_quantizers
+from sparsify.quantization.insert import chosen_layers, insert_quantizers
 from sparsify.quantization.layers import enable_calibrated, observe_weights, quantizers, set_enabled, set_observing
 from sparsify.quantization.reduce import average_ranges
 from sparsify.quantization.schemes import Selection
@@ -126,9 +126,18 @@ class QuantizationModifier(Modifier):
         """Epoch of the run from which ranges stay as they are; None: they follow the data to its end."""
         return self._at(self.disable_quantization_observer_epoch)
 
+    @property
+    def norms_frozen_from(self) -> float | None:
+        """Epoch of the run from which batch norms stand still; None: never."""
+        return self._at(self.freeze_bn_stats_epoch)
+
+    def matched(self, model: nn.Module) -> tuple[str, ...]:
+        """Names of the weights it would quantize; see the base class."""
+        return tuple(f"{name}.weight" for name in chosen_layers(model, self.selection()))
+
     def update_steps(self, clock: Clock) -> list[int]:
         """The steps at which a phase begins; the last is the run's end, where ranges are frozen at the latest."""
-        times = [self.start, self.frozen_from, self._at(self.freeze_bn_stats_epoch)]
+        times = [self.start, self.frozen_from, self.norms_frozen_from]
         return sorted({clock.total_steps, *(min(clock.step_of(t), clock.total_steps) for t in times if t is not None)})
 
     def values(self, epoch: float) -> dict[str, float]:
@@ -155,7 +164,7 @@ class QuantizationModifier(Modifier):
         frozen = self.frozen_from
         if step >= clock.total_steps or (frozen is not None and step >= clock.step_of(frozen) and self._calibrated()):
             self._enter(FROZEN, run.model)
-        norms = self._at(self.freeze_bn_stats_epoch)
+        norms = self.norms_frozen_from
         if norms is not None and step >= clock.step_of(norms):
             self._freeze_norms(run.model)
 

@@ -75,6 +75,10 @@ class TrainableParamsModifier(Modifier):
     _params: dict[str, nn.Parameter] = PrivateAttr(default_factory=dict)
     _before: dict[str, bool] = PrivateAttr(default_factory=dict)
 
+    def matched(self, model: nn.Module) -> tuple[str, ...]:
+        """Names of the parameters it would switch; see the base class."""
+        return tuple(self._selected(model))
+
     def on_attach(self, run: Run) -> None:
         """Resolve the parameters.
 

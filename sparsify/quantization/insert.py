@@ -85,6 +85,16 @@ def coverage_of(model: nn.Module) -> Coverage:
     return done
 
 
+def chosen_layers(model: nn.Module, selection: Selection) -> tuple[str, ...]:
+    """Names of the layers whose weights ``selection`` would quantize; changes nothing and reads no weights.
+
+    Raises:
+        RecipeError: The selection names what the model does not have.
+    """
+    selection.check(model)
+    return tuple(_choose(model, layers_of(model), selection)[0])
+
+
 def _choose(
     model: nn.Module, layers: dict[str, nn.Module], selection: Selection
 ) -> tuple[dict[str, Scheme], dict[str, str]]:

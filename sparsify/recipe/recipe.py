@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sparsify.errors import InputError, Problem, RecipeError
+from sparsify.errors import Problem, RecipeError
 from sparsify.recipe.evaluate import FAILED, Evaluator
+from sparsify.recipe.files import write_atomically
 from sparsify.recipe.nodes import Mark, SourceText
 from sparsify.recipe.overrides import RecipeArgs, apply_args, read_args
 from sparsify.recipe.parse import Document, Entry, Section, parse
@@ -120,17 +120,7 @@ class Recipe:
         Raises:
             InputError: The file cannot be written.
         """
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-                file.write(self.text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise InputError(f"cannot write the recipe to {path}: {error.strerror}") from error
+        write_atomically(path, self.text)
 
 
 def _whole(recipe: Recipe, problems: list[Problem]) -> Recipe:
