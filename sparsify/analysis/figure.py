@@ -84,7 +84,7 @@ def _draw_bars(panel: Axes, tracks: list[Bar], plan: Plan) -> None:
     for row, bar in enumerate(tracks):
         width = max(bar.end - bar.start, plan.steps / 200) * scale
         style: dict[str, Any] = {"height": 0.55, "edgecolor": "black", "linewidth": 0.6, "clip_on": False}
-        built = {"facecolor": "0.85"} if bar.available else {"facecolor": "white", "linestyle": "--"}
+        built: dict[str, Any] = {"facecolor": "0.85"} if bar.available else {"facecolor": "white", "linestyle": "--"}
         panel.barh(row, width, left=bar.start * scale, **style, **built)
         if bar.frozen is not None and bar.frozen < bar.end:
             _draw_frozen(panel, row, bar.frozen * scale, bar.end * scale, style)
