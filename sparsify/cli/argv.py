@@ -224,8 +224,13 @@ _RENAMED = {
     "push_to_hub_token": "hub_token",
     "push_to_hub_model_id": "hub_model_id",
     "no_cuda": "use_cpu",
+    # of scripts with a loop of their own (run_glue_no_trainer.py and the like)
+    "num_train_epoch": "num_train_epochs",
+    "num_warmup_steps": "warmup_steps",
+    "max_train_steps": "max_steps",
 }
 _BACKEND = "transformers chooses the half precision backend itself (torch.autocast)"
+_FAST = "tokenizers are always fast ones"
 _GONE = {
     "use_ipex": "transformers 5 has no IPEX support; plain torch is used",
     "save_safetensors": "weights are always saved as safetensors",
@@ -245,6 +250,11 @@ _GONE = {
     "include_tokens_per_second": "transformers 5 dropped it; see --include_num_input_tokens_seen",
     "dispatch_batches": "transformers 5 dropped it; see --accelerator_config",
     "split_batches": "transformers 5 dropped it; see --accelerator_config",
+    "use_fast_tokenizer": _FAST,
+    "use_slow_tokenizer": _FAST,
+    "use_teacher_tokenizer": "teacher and student read the same token ids",
+    "ignore_mismatched_sizes": "a head of another size always starts anew",
+    "with_tracking": "--report_to says where losses and metrics are logged",
 }
 _OPTIMIZERS = {
     "adamw_hf": "adamw_torch",

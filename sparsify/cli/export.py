@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparsify.cli import common
@@ -19,6 +20,7 @@ example:
 It writes runs/ner/deployment/: model.onnx, config.json, the tokenizer, report.json and report.md.
 Exit codes: 0 the file equals the model, 1 it does not (an earlier export is kept), 2 bad input.
 """
+_DATA_FLAGS = ("text_column_name", "label_column_name", "max_seq_length")
 _BOOLS: dict[str, ExternalData] = {"auto": "auto", "always": True, "never": False}
 
 
@@ -47,7 +49,12 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument(
         "--samples", "--validation_file", metavar="FILE", help="compare on these (default: made-up sentences)"
     )
-    check.add_argument("--text_column_name", metavar="NAME", help="column of their text (default: tokens, text, ...)")
+    check.add_argument(
+        "--text_column_name",
+        "--input_column_names",
+        metavar="NAME",
+        help="column of their text, or two: a,b (default: tokens, text, ...)",
+    )
     check.add_argument("--max_samples", type=int, default=1000, metavar="N", help="at most so many (default: 1000)")
     check.add_argument(
         "--tolerance",
@@ -137,10 +144,16 @@ def _samples(args: argparse.Namespace) -> Any:
 def _evaluation(args: argparse.Namespace, shapes: Shapes) -> Evaluate | None:
     if args.eval is None:
         return None
-    from sparsify.cli.evaluate import entity_evaluation
+    from sparsify.export.source import read_config
+    from sparsify.export.task import resolve_task
+    from sparsify.tasks.catalog import SPELLINGS
+    from sparsify.tasks.evaluation import evaluation
 
-    columns = {"text": args.text_column_name, "label": args.label_column_name}
-    return entity_evaluation(args.eval, **columns, max_length=args.max_seq_length, shapes=shapes)
+    task, _ = resolve_task(read_config(Path(args.model_path)).get("architectures"), args.task)
+    if task.name not in SPELLINGS:
+        raise InputError(f"--eval knows {', '.join(SPELLINGS)}; the model does {task.name}.")
+    flags = {name: getattr(args, name) for name in _DATA_FLAGS if getattr(args, name) is not None}
+    return evaluation(task.name, args.eval, shapes=shapes, **flags)
 
 
 def _show(report: ExportReport) -> None:

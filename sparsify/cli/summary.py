@@ -13,7 +13,10 @@ from sparsify.recipe.source import CHECKPOINT_RECIPE
 if TYPE_CHECKING:
     from sparsify.tasks.base import Result
 
-_METRICS = ("f1", "precision", "recall", "accuracy", "loss")
+_METRICS = (
+    *("f1", "precision", "recall", "accuracy", "f1_micro", "f1_macro"),
+    *("matthews_correlation", "pearson", "spearmanr", "combined_score", "mse", "loss"),
+)
 
 
 def show(result: Result) -> None:
@@ -33,7 +36,8 @@ def show(result: Result) -> None:
 
 def _measured(metrics: dict[str, float]) -> list[tuple[str, float]]:
     rows = []
-    for prefix, title in (("eval", "validation"), ("predict", "test")):
+    titles = {"eval": "validation", "eval_mm": "mismatched validation", "predict": "test"}
+    for prefix, title in titles.items():
         rows += [(f"{title} {m}", metrics[f"{prefix}_{m}"]) for m in _METRICS if f"{prefix}_{m}" in metrics]
     if "train_loss" in metrics:
         rows.append(("training loss", metrics["train_loss"]))

@@ -28,9 +28,9 @@ MODEL_FILE = "model.onnx"
 REPORT_FILE = "report.json"
 Shapes = Literal["dynamic"] | tuple[int, int]
 ExternalData = bool | Literal["auto"]
-Logits = Callable[[dict[str, Any]], Any]
-"""From graph inputs (int64 arrays [batch, length]) to the first output."""
-Evaluate = Callable[[Source, Logits], dict[str, float]]
+Outputs = Callable[[dict[str, Any]], list[Any]]
+"""From graph inputs (int64 arrays [batch, length]) to the task's outputs, in their order."""
+Evaluate = Callable[[Source, Outputs], dict[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def export_onnx(
         external_data: ``"auto"`` puts weights beside the file above 2 GB; True or False force it.
         verify: False skips the comparison.
         evaluate: Gives the task's metrics by name; called for torch and for ONNX Runtime, each time with what was
-            exported and a function from graph inputs to logits.
+            exported and a function from graph inputs to the task's outputs.
 
     Raises:
         InputError: The model or the samples cannot be used, or the folder cannot be written.
@@ -258,10 +258,10 @@ def _report(source: Source, target: Path, work: Path, options: _Options, checked
 
 def _metrics(evaluate: Evaluate, source: Source, path: Path) -> dict[str, dict[str, float]]:
     session = open_session(path)
-    name = source.task.outputs[0]
+    names = source.task.outputs
     return {
-        "torch": evaluate(source, lambda inputs: torch_outputs(source.model, inputs, (name,))[0]),
-        "onnxruntime": evaluate(source, lambda inputs: session.run([name], inputs)[0]),
+        "torch": evaluate(source, lambda inputs: torch_outputs(source.model, inputs, names)),
+        "onnxruntime": evaluate(source, lambda inputs: session.run(list(names), inputs)),
     }
 
 

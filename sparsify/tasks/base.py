@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
@@ -69,29 +69,55 @@ class Result:
 
 
 @dataclass
-class Job(Generic[DataT, ExamplesT, EncodedT]):
-    """All parts of a run, ready to go.
+class Reading(Generic[DataT, ExamplesT, EncodedT]):
+    """Data as a model reads it, and what it takes to make sense of the model's outputs.
 
     Attributes:
+        data: The task's flags.
         splits: Examples of each split that was read: ``train``, ``validation``, ``test``, ...
         labels: Names of the classes, in the order of their ids; empty where the task has none.
+        config: The model's configuration.
         max_length: Sub-tokens of the longest input.
         encoded: Each split as the model reads it.
-        own_recipe: The recipe that the model to start from was made by, where its structure was built again.
     """
 
     task: Task[DataT, ExamplesT, EncodedT]
-    args: Arguments[DataT]
+    data: DataT
     splits: dict[str, ExamplesT]
     labels: list[str]
     tokenizer: Any
-    model: nn.Module
+    config: Any
     max_length: int
     encoded: dict[str, EncodedT] = field(default_factory=dict)
+
+    def encode(self, accepted: set[str]) -> None:
+        """Fill ``encoded``, without what the model does not accept (tokenizers may give more: token types)."""
+        for split, found in self.splits.items():
+            encoded = self.task.encode(found, self)
+            encoded.features = [{k: v for k, v in row.items() if k in accepted} for row in encoded.features]
+            self.encoded[split] = encoded
+
+
+AnyReading = Reading[Any, Any, Any]
+
+
+@dataclass
+class Job:
+    """All parts of a run, ready to go.
+
+    Attributes:
+        own_recipe: The recipe that the model to start from was made by, where its structure was built again.
+    """
+
+    args: Arguments[Any]
+    reading: AnyReading
+    model: nn.Module
     own_recipe: Path | None = None
 
-
-AnyJob = Job[Any, Any, Any]
+    @property
+    def task(self) -> AnyTask:
+        """What is trained."""
+        return self.reading.task
 
 
 class Task(ABC, Generic[DataT, ExamplesT, EncodedT]):
@@ -114,31 +140,39 @@ class Task(ABC, Generic[DataT, ExamplesT, EncodedT]):
         """Its model classes and graph outputs."""
         return kinds.task_by_name(self.name)
 
-    def check(self, args: Arguments[DataT]) -> None:
+    def known(self, config: Any) -> dict[str, Any]:
+        """Data flags that a trained model's configuration answers, for who measures it later."""
+        return {}
+
+    def check(self, data: DataT) -> None:
         """Refuse flags of the task that contradict each other.
 
         Raises:
             InputError: They do.
         """
 
-    def read_file(self, path: str | Path, args: Arguments[DataT]) -> Table:
+    def read_file(self, path: str | Path, data: DataT) -> Table:
         """Rows of a data file."""
         return read_table(path)
 
     @abstractmethod
-    def examples(self, table: Table, args: Arguments[DataT], *, labelled: bool) -> ExamplesT:
+    def examples(self, table: Table, data: DataT, *, labelled: bool) -> ExamplesT:
         """A split's rows as examples; labels may be missing unless ``labelled``.
 
         Raises:
             InputError: A column is missing, or a row cannot be understood (its place is named).
         """
 
-    def configure(self, splits: dict[str, ExamplesT], args: Arguments[DataT], config: Any) -> list[str]:
+    def arrange(self, tables: dict[str, Table], data: DataT) -> dict[str, Table]:
+        """Splits made of others, where flags ask for it."""
+        return tables
+
+    def configure(self, splits: dict[str, ExamplesT], data: DataT, config: Any) -> list[str]:
         """Names of the classes over all splits; ``config`` gets what the head needs beside them.
 
         Args:
             splits: By name; labels are brought into one form in place.
-            args: All flags.
+            data: The task's flags.
             config: Configuration of the model to start from.
 
         Returns:
@@ -147,14 +181,14 @@ class Task(ABC, Generic[DataT, ExamplesT, EncodedT]):
         return []
 
     @abstractmethod
-    def encode(self, examples: ExamplesT, job: Job[DataT, ExamplesT, EncodedT]) -> EncodedT:
+    def encode(self, examples: ExamplesT, reading: Reading[DataT, ExamplesT, EncodedT]) -> EncodedT:
         """Tokenize a split."""
 
     @abstractmethod
     def collator(self, tokenizer: Any, *, max_length: int | None = None, multiple: int | None = None) -> Any:
         """Makes a batch of features, padded to its longest, or to ``max_length``."""
 
-    def loss(self, job: Job[DataT, ExamplesT, EncodedT]) -> Loss | None:
+    def loss(self, reading: Reading[DataT, ExamplesT, EncodedT], label_smoothing: float) -> Loss | None:
         """For the Trainer's ``compute_loss_func``: normalized over the whole optimizer step; None for the model's."""
         return None
 
@@ -162,13 +196,13 @@ class Task(ABC, Generic[DataT, ExamplesT, EncodedT]):
         """What of a batch's outputs is kept for metrics; on the model's device."""
         return logits[0] if isinstance(logits, tuple) else logits
 
-    def measure(self, job: Job[DataT, ExamplesT, EncodedT], split: str) -> Measure | None:
+    def measure(self, reading: Reading[DataT, ExamplesT, EncodedT], split: str) -> Measure | None:
         """The metrics of ``split`` from the outputs kept; None where the loss is all there is."""
         return None
 
     @abstractmethod
     def write_predictions(
-        self, job: Job[DataT, ExamplesT, EncodedT], split: str, outputs: Any, folder: Path
+        self, reading: Reading[DataT, ExamplesT, EncodedT], split: str, outputs: Any, folder: Path
     ) -> list[Path]:
         """Write what the model says of ``split``, from the outputs that ``for_metrics`` kept; returns the files."""
 
@@ -176,6 +210,7 @@ class Task(ABC, Generic[DataT, ExamplesT, EncodedT]):
 AnyTask = Task[Any, Any, Any]
 
 
-def only_read(features: Sequence[Mapping[str, Any]], accepted: set[str]) -> list[dict[str, Any]]:
-    """Features without what the model does not read (tokenizers may give more: token types)."""
-    return [{key: value for key, value in row.items() if key in accepted} for row in features]
+def prediction_files(folder: Path, split: str) -> tuple[Path, Path]:
+    """``predictions.txt`` and ``predictions.jsonl``; ``predictions_mm...`` for a further test split."""
+    name = split.replace("test", "predictions")
+    return folder / f"{name}.txt", folder / f"{name}.jsonl"

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from sparsify.errors import InputError
+from sparsify.tasks.text_classification.glue import GLUE
 
 if TYPE_CHECKING:
     from sparsify.tasks.arguments import DataArguments
@@ -13,9 +14,10 @@ if TYPE_CHECKING:
 
 SPELLINGS: dict[str, tuple[str, ...]] = {
     "token_classification": ("ner", "pos", "chunk"),
+    "text_classification": ("glue", "sequence_classification", "sentiment_analysis", *GLUE),
 }
 """Each task with the other names that a command line may give it. Packages of the same names hold them."""
-_LATER = {"question_answering", "text_classification", "masked_language_modeling", "text_generation"}
+_LATER = {"question_answering", "masked_language_modeling", "text_generation"}
 
 
 def task_name(text: str) -> str:

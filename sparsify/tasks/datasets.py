@@ -6,12 +6,18 @@ from typing import Any
 
 from sparsify.errors import InputError
 from sparsify.tasks import hub
-from sparsify.tasks.arguments import Arguments, DataT
+from sparsify.tasks.arguments import Arguments, DataArguments, DataT
 from sparsify.tasks.base import ExamplesT, Task
 from sparsify.tasks.readers import Table
 
 _FLAGS = {"train": "--train_file", "validation": "--validation_file", "test": "--test_file"}
-_HUB_NAMES = {"train": ("train",), "validation": ("validation", "valid", "dev"), "test": ("test",)}
+_HUB_NAMES = {
+    "train": ("train",),
+    "validation": ("validation", "valid", "dev", "validation_matched"),
+    "test": ("test", "test_matched"),
+    "validation_mm": ("validation_mismatched",),
+    "test_mm": ("test_mismatched",),
+}
 
 
 def load_splits(task: Task[DataT, ExamplesT, Any], args: Arguments[DataT]) -> dict[str, ExamplesT]:
@@ -21,10 +27,12 @@ def load_splits(task: Task[DataT, ExamplesT, Any], args: Arguments[DataT]) -> di
         InputError: A needed split is missing, or its data cannot be used.
     """
     _consistent(args)
-    task.check(args)
-    tables = _from_hub(args) if args.data.dataset_name else _from_files(task, args)
+    task.check(args.data)
+    tables = task.arrange(_from_hub(args) if args.data.dataset_name else _from_files(task, args.data), args.data)
     _require(args, tables)
-    return {name: task.examples(table, args, labelled=name != "test") for name, table in tables.items()}
+    return {
+        name: task.examples(table, args.data, labelled=not name.startswith("test")) for name, table in tables.items()
+    }
 
 
 def limited(args: Arguments[Any], splits: dict[str, ExamplesT]) -> dict[str, ExamplesT]:
@@ -34,7 +42,7 @@ def limited(args: Arguments[Any], splits: dict[str, ExamplesT]) -> dict[str, Exa
         "validation": args.data.max_eval_samples,
         "test": args.data.max_predict_samples,
     }
-    return {name: split.first(counts[name]) for name, split in splits.items()}
+    return {name: split.first(counts[name.split("_")[0]]) for name, split in splits.items()}
 
 
 def needed_splits(args: Arguments[Any]) -> dict[str, str]:
@@ -51,7 +59,7 @@ def needed_splits(args: Arguments[Any]) -> dict[str, str]:
 
 def _consistent(args: Arguments[Any]) -> None:
     data = args.data
-    files = [flag for flag, path in zip(_FLAGS.values(), _paths(args).values(), strict=True) if path]
+    files = [flag for flag, path in zip(_FLAGS.values(), _paths(data).values(), strict=True) if path]
     if data.dataset_name and files:
         raise InputError(f"--dataset_name and {files[0]} both name data: give one")
     for flag in ("max_train_samples", "max_eval_samples", "max_predict_samples"):
@@ -60,13 +68,12 @@ def _consistent(args: Arguments[Any]) -> None:
             raise InputError(f"--{flag} must be at least 1, got {count}")
 
 
-def _paths(args: Arguments[Any]) -> dict[str, str | None]:
-    data = args.data
+def _paths(data: DataArguments) -> dict[str, str | None]:
     return {"train": data.train_file, "validation": data.validation_file, "test": data.test_file}
 
 
-def _from_files(task: Task[DataT, Any, Any], args: Arguments[DataT]) -> dict[str, Table]:
-    return {split: task.read_file(path, args) for split, path in _paths(args).items() if path}
+def _from_files(task: Task[DataT, Any, Any], data: DataT) -> dict[str, Table]:
+    return {split: task.read_file(path, data) for split, path in _paths(data).items() if path}
 
 
 def _from_hub(args: Arguments[Any]) -> dict[str, Table]:

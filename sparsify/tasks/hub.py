@@ -28,6 +28,7 @@ class HubData:
 # Loading scripts are no longer run, so names that stood for a script stand for the data's place now.
 _PARQUET = "refs/convert/parquet"
 MOVED: dict[str, HubData] = {
+    "glue": HubData("nyu-mll/glue"),
     "conll2003": HubData("lhoestq/conll2003"),
     "eriktks/conll2003": HubData("lhoestq/conll2003"),
     "wnut_17": HubData("wnut_17", revision=_PARQUET),

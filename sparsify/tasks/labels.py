@@ -72,12 +72,15 @@ def label_list(
     Raises:
         InputError: A class id without a name, or no labels at all.
     """
-    model_labels = None if model_labels is None or _generic(model_labels) else list(model_labels)
+    classes = len(model_labels or ())
+    model_labels = None if model_labels is None or generic(model_labels) else list(model_labels)
     known = _given(given) or next((s.names for s in splits.values() if s.names), None)
     labelled = {name: split for name, split in splits.items() if split.tags is not None}
-    for split in labelled.values():
-        if split.has_ids:
-            _name_ids(split, known or split.names or model_labels, style)
+    with_ids = [split for split in labelled.values() if split.has_ids]
+    if with_ids and known is None and model_labels is None:
+        known = _numbered(with_ids, classes, style)
+    for split in with_ids:
+        _name_ids(split, known or model_labels or ())
     used = {name: {str(tag) for row in split.tags or () for tag in row} for name, split in labelled.items()}
     _say_unseen(used, style)
     every = set[str]().union(*used.values())
@@ -109,14 +112,17 @@ def _given(text: str | None) -> list[str] | None:
     return names
 
 
-def _name_ids(split: Labelled, names: Sequence[str] | None, style: Style) -> None:
+def _numbered(splits: Sequence[Labelled], classes: int, style: Style) -> list[str]:
+    """The ids themselves as names: all up to the largest, so that each stays the position of its output."""
+    if style.lost:
+        origin = splits[0].origin
+        logger.warning("%s: class ids without names; %s: give --class_names %s", origin, style.lost, style.example)
+    largest = max((int(tag) for split in splits for row in split.tags or () for tag in row), default=0)
+    return [str(i) for i in range(max(largest + 1, classes))]
+
+
+def _name_ids(split: Labelled, names: Sequence[str]) -> None:
     ids = {int(tag) for row in split.tags or () for tag in row}
-    if names is None:
-        if style.lost:
-            logger.warning(
-                "%s: class ids without names; %s: give --class_names %s", split.origin, style.lost, style.example
-            )
-        names = [str(i) for i in range(max(ids) + 1)]
     wrong = sorted(i for i in ids if not 0 <= i < len(names))
     if wrong:
         raise InputError(f"{split.origin}: class id {wrong[0]}, but there are names for 0 to {len(names) - 1} only")
@@ -132,5 +138,6 @@ def _say_unseen(used: Mapping[str, set[str]], style: Style) -> None:
             logger.warning("%s has %s that no training example has: %s", name, style.what, ", ".join(unseen))
 
 
-def _generic(labels: Sequence[str]) -> bool:
+def generic(labels: Sequence[str]) -> bool:
+    """Whether labels are those that transformers makes up (``LABEL_0``)."""
     return all(re.fullmatch(r"LABEL_\d+", label) for label in labels)

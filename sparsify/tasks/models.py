@@ -20,6 +20,7 @@ from sparsify.export.checkpoint import RECIPE_FILE, load_model, quiet_transforme
 from sparsify.export.task import Task
 from sparsify.tasks import hub
 from sparsify.tasks.arguments import ModelArguments
+from sparsify.tasks.labels import generic
 
 logger = logging.getLogger(__name__)
 # what transformers lets through from files that are missing, cut short or not what their name says
@@ -90,6 +91,7 @@ def load(kind: Task, name: str, config: Any, labels: Sequence[str], args: ModelA
     """
     same_head = _does(kind, config) and (not labels or list(config_labels(config)) == list(labels))
     if labels:
+        _say_renamed(kind, name, config, labels)
         config.num_labels = len(labels)
         config.id2label = dict(enumerate(labels))
         config.label2id = {label: i for i, label in enumerate(labels)}
@@ -97,6 +99,15 @@ def load(kind: Task, name: str, config: Any, labels: Sequence[str], args: ModelA
         with quiet_transformers():
             return Loaded(load_model(name, config=config), Path(name) / RECIPE_FILE)
     return Loaded(_pretrained(kind, name, config, args))
+
+
+def _say_renamed(kind: Task, name: str, config: Any, labels: Sequence[str]) -> None:
+    own = config_labels(config)
+    if _does(kind, config) and len(own) == len(labels) and own != list(labels) and not generic(own):
+        logger.warning(
+            "%s: its classes %s are called %s from now on, and its head is kept",
+            *(name, ", ".join(own), ", ".join(labels)),
+        )
 
 
 def load_as_is(kind: Task, name: str, args: ModelArguments, flag: str) -> nn.Module:

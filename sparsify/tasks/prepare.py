@@ -13,14 +13,14 @@ from transformers import Trainer
 from sparsify.errors import InputError
 from sparsify.tasks import models
 from sparsify.tasks.arguments import Arguments
-from sparsify.tasks.base import AnyJob, AnyTask, Job, only_read
+from sparsify.tasks.base import AnyTask, Job, Reading
 from sparsify.tasks.best import BestAfter
 from sparsify.tasks.datasets import limited, load_splits
 from sparsify.tasks.sampling import set_samplers
 from sparsify.tasks.tokenizers import check_vocabulary, load_tokenizer, sequence_limit
 
 
-def prepare(task: AnyTask, args: Arguments[Any]) -> AnyJob:
+def prepare(task: AnyTask, args: Arguments[Any]) -> Job:
     """Read data, find labels, load model and tokenizer, tokenize.
 
     Raises:
@@ -34,17 +34,14 @@ def prepare(task: AnyTask, args: Arguments[Any]) -> AnyJob:
     config = models.load_config(config_from, args.model)
     tokenizer = _tokenizer(task, name, args)
     check_vocabulary(tokenizer, config)
-    labels = task.configure(splits, args, config)
+    labels = task.configure(splits, args.data, config)
     splits = limited(args, splits)
-    limit = sequence_limit(config, tokenizer, args.data.max_seq_length)
+    given = bool({"max_seq_length", "max_length"} & args.explicit)
+    limit = sequence_limit(config, tokenizer, args.data.max_seq_length, given=given)
     loaded = models.load(task.kind, name, config, labels, args.model)
-    job = Job(task, args, splits, labels, tokenizer, loaded.model, limit, own_recipe=loaded.recipe)
-    accepted = set(inspect.signature(loaded.model.forward).parameters)
-    for split, found in splits.items():
-        encoded = task.encode(found, job)
-        encoded.features = only_read(encoded.features, accepted)
-        job.encoded[split] = encoded
-    return job
+    reading = Reading(task, args.data, splits, labels, tokenizer, config, limit)
+    reading.encode(set(inspect.signature(loaded.model.forward).parameters))
+    return Job(args, reading, loaded.model, loaded.recipe)
 
 
 def _tokenizer(task: AnyTask, model: str, args: Arguments[Any]) -> Any:
@@ -55,20 +52,20 @@ def _tokenizer(task: AnyTask, model: str, args: Arguments[Any]) -> Any:
     return load_tokenizer(name, args.model, flag, words=task.words)
 
 
-def make_trainer(job: AnyJob) -> Trainer:
+def make_trainer(job: Job) -> Trainer:
     """A Hugging Face Trainer with the task's loss and metrics."""
-    args, task = job.args.training, job.task
-    padded = job.max_length if job.args.data.pad_to_max_length else None
+    args, task, reading = job.args.training, job.task, job.reading
+    padded = reading.max_length if job.args.data.pad_to_max_length else None
     early = job.args.recipe.best_model_after_epoch
     trainer = Trainer(
         model=job.model,
         args=args,
-        train_dataset=_features(job, "train"),
-        eval_dataset=_features(job, "validation"),
-        processing_class=job.tokenizer,
-        data_collator=task.collator(job.tokenizer, max_length=padded, multiple=8 if args.fp16 else None),
-        compute_loss_func=task.loss(job),
-        compute_metrics=task.measure(job, "validation"),
+        train_dataset=_features(reading, "train"),
+        eval_dataset=_features(reading, "validation"),
+        processing_class=reading.tokenizer,
+        data_collator=task.collator(reading.tokenizer, max_length=padded, multiple=8 if args.fp16 else None),
+        compute_loss_func=task.loss(reading, args.label_smoothing_factor),
+        compute_metrics=task.measure(reading, "validation"),
         preprocess_logits_for_metrics=task.for_metrics,
         callbacks=None if early is None else [BestAfter(early)],
     )
@@ -76,8 +73,8 @@ def make_trainer(job: AnyJob) -> Trainer:
     return trainer
 
 
-def _features(job: AnyJob, split: str) -> Any:
-    return job.encoded[split].features if split in job.encoded else None
+def _features(reading: Reading[Any, Any, Any], split: str) -> Any:
+    return reading.encoded[split].features if split in reading.encoded else None
 
 
 def save_results(metrics: Mapping[str, Any], folder: Path) -> Path:

@@ -39,6 +39,10 @@ class Table:
         """Where row ``index`` stands, as ``file:line``."""
         return f"{self.origin}:{self.lines[index]}"
 
+    def part(self, start: int, end: int) -> Table:
+        """Some of the rows: from ``start`` up to ``end``."""
+        return Table(self.origin, self.columns, self.rows[start:end], self.lines[start:end], self.class_names)
+
     def column(self, name: str, flag: str) -> str:
         """``name``, which must be a column.
 

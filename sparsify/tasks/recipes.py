@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from sparsify.manager import ModifierManager
-    from sparsify.tasks.base import AnyJob
+    from sparsify.tasks.base import Job
 
 logger = logging.getLogger(__name__)
 DISABLE = "disable"
@@ -49,7 +49,7 @@ def load_manager(args: RecipeArguments) -> ModifierManager | None:
     return manager
 
 
-def check_start(job: AnyJob, manager: ModifierManager | None) -> None:
+def check_start(job: Job, manager: ModifierManager | None) -> None:
     """Look at a start from a compressed model: what its own recipe built must be in the next one too.
 
     Raises:
@@ -134,7 +134,7 @@ def _weight_decay(args: Arguments[Any], manager: ModifierManager) -> None:
     logger.info("the recipe sets the weight decay: %s", value)
 
 
-def teacher_of(args: Arguments[Any], manager: ModifierManager | None, job: AnyJob) -> nn.Module | str | None:
+def teacher_of(args: Arguments[Any], manager: ModifierManager | None, job: Job) -> nn.Module | str | None:
     """The teacher for ``manager.wrap``: a model, ``self``, or None where nothing is distilled.
 
     Raises:

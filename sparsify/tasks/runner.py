@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import set_seed
 
+from sparsify.distillation.teacher import NOT_FOR_TEACHERS
 from sparsify.errors import InputError
 from sparsify.export.checkpoint import RECIPE_FILE
 from sparsify.tasks.arguments import Arguments
-from sparsify.tasks.base import AnyJob, AnyTask, Result
+from sparsify.tasks.base import AnyTask, Job, Result
 from sparsify.tasks.folders import checkpoint_to_resume, move_into, writable
 from sparsify.tasks.prepare import make_trainer, prepare, save_results
 from sparsify.tasks.recipes import check_start, load_manager, settle, teacher_of
@@ -52,7 +53,7 @@ def run(task: AnyTask, args: Arguments[Any]) -> Result:
 
 
 def _run(
-    job: AnyJob, trainer: Trainer, manager: ModifierManager | None, folder: Path, resume: str | bool | None
+    job: Job, trainer: Trainer, manager: ModifierManager | None, folder: Path, resume: str | bool | None
 ) -> Result:
     args, metrics = job.args, dict[str, Any]()
     result = Result(metrics, folder, job.model)
@@ -65,8 +66,7 @@ def _run(
     if args.training.do_train or args.recipe.one_shot:
         _save(job, trainer, manager, folder)
     if args.training.do_eval:
-        metrics |= trainer.evaluate()
-        metrics["eval_samples"] = len(job.splits["validation"])
+        metrics |= _evaluate(job, trainer)
     if args.training.do_predict:
         metrics |= _predict(job, trainer, folder)
     if trainer.is_world_process_zero():
@@ -75,7 +75,7 @@ def _run(
     return result
 
 
-def _save(job: AnyJob, trainer: Trainer, manager: ModifierManager | None, folder: Path) -> None:
+def _save(job: Job, trainer: Trainer, manager: ModifierManager | None, folder: Path) -> None:
     fresh = folder / ".saving"
     trainer.save_model(str(fresh))
     trainer.save_state()
@@ -88,38 +88,65 @@ def _save(job: AnyJob, trainer: Trainer, manager: ModifierManager | None, folder
         shutil.copyfile(job.own_recipe, folder / RECIPE_FILE)  # load_model needs it to build the same structure
 
 
-def _samples(job: AnyJob, folder: Path) -> None:
+def _samples(job: Job, folder: Path) -> None:
     count = job.args.recipe.num_export_samples
     if count > 0:
-        split = next((job.encoded[s] for s in ("validation", "train") if s in job.encoded), None)
+        split = next((job.reading.encoded[s] for s in ("validation", "train") if s in job.reading.encoded), None)
         if split is None:
             raise InputError("--num_export_samples takes labelled examples: give --validation_file or --train_file")
-        save_samples(job.model, split.features[:count], job.task.collator(job.tokenizer), folder)
+        collate = job.task.collator(job.reading.tokenizer)
+        save_samples(job.model, split.features[:count], collate, folder, outputs=job.task.kind.outputs)
 
 
-def _predict(job: AnyJob, trainer: Trainer, folder: Path) -> dict[str, Any]:
-    trainer.compute_metrics = job.task.measure(job, "test")
-    found = trainer.predict(job.encoded["test"].features, metric_key_prefix="predict")
-    if trainer.is_world_process_zero():
-        job.task.write_predictions(job, "test", found.predictions, folder)
-    return {**(found.metrics or {}), "predict_samples": len(job.splits["test"])}
+def _evaluate(job: Job, trainer: Trainer) -> dict[str, Any]:
+    metrics: dict[str, Any] = {}
+    for split, prefix in _prefixes(job, "validation", "eval"):
+        trainer.compute_metrics = job.task.measure(job.reading, split)
+        metrics |= trainer.evaluate(job.reading.encoded[split].features, metric_key_prefix=prefix)
+        metrics[f"{prefix}_samples"] = len(job.reading.splits[split])
+    return metrics
 
 
-def _calibration(job: AnyJob, manager: ModifierManager) -> list[dict[str, Any]] | None:
+def _predict(job: Job, trainer: Trainer, folder: Path) -> dict[str, Any]:
+    metrics: dict[str, Any] = {}
+    for split, prefix in _prefixes(job, "test", "predict"):
+        trainer.compute_metrics = job.task.measure(job.reading, split)
+        found = trainer.predict(job.reading.encoded[split].features, metric_key_prefix=prefix)
+        if trainer.is_world_process_zero():
+            job.task.write_predictions(job.reading, split, found.predictions, folder)
+        metrics |= {**(found.metrics or {}), f"{prefix}_samples": len(job.reading.splits[split])}
+    return metrics
+
+
+def _prefixes(job: Job, role: str, prefix: str) -> list[tuple[str, str]]:
+    """Splits of a role with the prefix of their metrics: MNLI has two of each, the second is ``eval_mm``."""
+    names = [split for split in job.reading.encoded if split.split("_")[0] == role]
+    return [(name, name.replace(role, prefix)) for name in names]
+
+
+def _calibration(job: Job, manager: ModifierManager) -> list[dict[str, Any]] | None:
     if not any(m.kind == "quantization" for m in manager.modifiers):
         return None
-    if "train" not in job.encoded:
+    if "train" not in job.reading.encoded:
         raise InputError("--one_shot calibrates quantizers on training data: give --train_file or --dataset_name")
-    features = job.encoded["train"].features[: job.args.recipe.num_calibration_samples]
-    size, collate = job.args.training.per_device_train_batch_size, job.task.collator(job.tokenizer)
+    features = job.reading.encoded["train"].features[: job.args.recipe.num_calibration_samples]
+    size, collate = job.args.training.per_device_train_batch_size, job.task.collator(job.reading.tokenizer)
     batches = [collate([dict(f) for f in features[i : i + size]]) for i in range(0, len(features), size)]
     device = job.args.training.device
-    return [{key: value.to(device) for key, value in batch.items() if key != "labels"} for batch in batches]
+    return [{key: value.to(device) for key, value in batch.items() if key not in NOT_FOR_TEACHERS} for batch in batches]
 
 
 def _what_to_do(task: AnyTask, args: Arguments[Any]) -> None:
     training = args.training
-    if not (training.do_train or training.do_eval or training.do_predict or args.recipe.one_shot):
+    asked = training.do_train or training.do_eval or training.do_predict or args.recipe.one_shot
+    if not asked and task.trains_unasked:
+        data = args.data
+        training.do_train = True
+        training.do_eval = bool(data.validation_file or not data.train_file)
+        logger.info(
+            "none of --do_train, --do_eval, --do_predict is given: training%s", " and evaluating" * training.do_eval
+        )
+    elif not asked:
         raise InputError("nothing to do: give --do_train, --do_eval, --do_predict or --one_shot")
     if args.recipe.one_shot and not args.recipe.recipe:
         raise InputError("--one_shot applies a recipe: give --recipe")

@@ -10,12 +10,16 @@ import numpy as np
 import torch
 from torch import nn
 
+from sparsify.distillation.teacher import NOT_FOR_TEACHERS
+
 
 def save_samples(
     model: nn.Module,
     features: Sequence[Mapping[str, list[int]]],
     collate: Callable[[list[dict[str, Any]]], Mapping[str, torch.Tensor]],
     folder: Path,
+    *,
+    outputs: Sequence[str] = ("logits",),
 ) -> Path:
     """Write one ``.npz`` per example under ``sample-inputs/``, ``sample-outputs/`` and ``sample-labels/``.
 
@@ -24,6 +28,7 @@ def save_samples(
         features: Examples with ``labels``.
         collate: Makes a batch of one of them.
         folder: Where the three folders go.
+        outputs: Names of the model's outputs to keep.
 
     Returns:
         ``folder``.
@@ -33,13 +38,13 @@ def save_samples(
     model.eval()
     for index, feature in enumerate(features):
         batch = dict(collate([dict(feature)]))
-        labels = batch.pop("labels")
+        labels = {key: batch.pop(key).numpy() for key in list(batch) if key in NOT_FOR_TEACHERS}
         with torch.no_grad():
-            logits = model(**{key: value.to(device) for key, value in batch.items()}).logits
+            given = model(**{key: value.to(device) for key, value in batch.items()})
         inputs = {key: value.numpy() for key, value in batch.items()}
         _write(folder / "sample-inputs", f"inp-{index:04d}", inputs)
-        _write(folder / "sample-outputs", f"out-{index:04d}", {"logits": logits.cpu().numpy()})
-        _write(folder / "sample-labels", f"lab-{index:04d}", {"labels": labels.numpy()})
+        _write(folder / "sample-outputs", f"out-{index:04d}", {key: given[key].cpu().numpy() for key in outputs})
+        _write(folder / "sample-labels", f"lab-{index:04d}", labels)
     model.train(training)
     return folder
 

@@ -60,8 +60,14 @@ def check_vocabulary(tokenizer: Any, config: Any) -> None:
         )
 
 
-def sequence_limit(config: Any, tokenizer: Any, asked: int | None) -> int:
+def sequence_limit(config: Any, tokenizer: Any, asked: int | None, *, given: bool = True) -> int:
     """Longest input in sub-tokens: what was asked for, within what model and tokenizer take.
+
+    Args:
+        config: The model's configuration.
+        tokenizer: Its tokenizer.
+        asked: ``--max_seq_length``.
+        given: Whether the user asked for it, who is then told where it is too long.
 
     Raises:
         InputError: What was asked for is too short to hold a word.
@@ -71,7 +77,7 @@ def sequence_limit(config: Any, tokenizer: Any, asked: int | None) -> int:
         return limit
     if asked < 3:
         raise InputError(f"--max_seq_length {asked} leaves no room for words; the model takes up to {limit}")
-    if asked > limit:
+    if asked > limit and given:
         logger.warning("--max_seq_length %d is more than the model takes: %d is used", asked, limit)
     return min(asked, limit)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from sparsify.tasks.losses import per_item
 
 IGNORED = -100
 """Label of positions that do not count: padding, special tokens, further sub-tokens of a word."""
@@ -33,14 +34,6 @@ def token_loss(label_smoothing: float = 0.0) -> Callable[..., Tensor]:
         logits = outputs["logits"] if isinstance(outputs, dict) else outputs[0]
         flat, target = logits.flatten(0, -2).float(), labels.flatten().to(logits.device)
         total = F.cross_entropy(flat, target, ignore_index=IGNORED, reduction="sum", label_smoothing=label_smoothing)
-        return total / _items(target, num_items_in_batch)
+        return per_item(total, (target != IGNORED).sum(), num_items_in_batch)
 
     return loss
-
-
-def _items(target: Tensor, given: Tensor | int | None) -> Tensor:
-    if given is None:
-        return (target != IGNORED).sum().clamp(min=1)
-    items = torch.as_tensor(given, device=target.device)
-    # DataParallel repeats the number once per device, and the Trainer scales the loss as if each device took its share
-    return items.flatten()[0].clamp(min=1) * items.numel()

@@ -1,4 +1,4 @@
-"""Tests of sparsify.cli.export and sparsify.cli.evaluate."""
+"""Tests of sparsify.cli.export."""
 
 from __future__ import annotations
 
@@ -65,26 +65,6 @@ def test_samples_and_eval(ner_copy: Path, labelled: Path, capsys: pytest.Capture
     assert set(report["metrics"]) == {"torch", "onnxruntime"}
     assert report["metrics"]["torch"] == pytest.approx(report["metrics"]["onnxruntime"])
     assert set(report["metrics"]["torch"]) == {"precision", "recall", "f1", "accuracy"}
-
-
-def test_the_metric_is_right(ner_copy: Path, labelled: Path) -> None:
-    import numpy as np
-
-    from sparsify.cli.evaluate import entity_evaluation
-    from sparsify.export.source import open_source
-
-    source = open_source(ner_copy)
-
-    def perfect(inputs: dict[str, Any]) -> Any:
-        ids = inputs["input_ids"]
-        tags = {source.tokenizer.convert_tokens_to_ids(word): tag for word, tag in TAGS.items()}
-        return np.eye(5)[np.vectorize(lambda i: tags.get(i, 0))(ids)]
-
-    assert entity_evaluation(labelled)(source, perfect)["f1"] == 1.0
-    assert entity_evaluation(labelled)(source, lambda inputs: np.eye(5)[inputs["input_ids"] * 0])["f1"] == 0.0
-
-
-TAGS = {"ada": 1, "lovelace": 2, "charles": 1, "london": 3}
 
 
 def test_eval_with_labels_the_model_lacks(ner_copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -167,10 +167,11 @@ def test_without_verification_nothing_is_claimed(ner_copy: Path) -> None:
 def test_the_metric_is_called_for_both_runtimes(ner_copy: Path) -> None:
     shapes = []
 
-    def evaluate(source: Any, logits: Any) -> dict[str, float]:
+    def evaluate(source: Any, outputs: Any) -> dict[str, float]:
         inputs = {name: np.array([[1, 1, 1, 1]]) for name in source.inputs}
-        shapes.append(logits(inputs).shape)
-        return {"mean": float(logits(inputs).mean())}
+        (logits,) = outputs(inputs)
+        shapes.append(logits.shape)
+        return {"mean": float(logits.mean())}
 
     report = export_onnx(ner_copy, evaluate=evaluate)
     assert shapes == [(1, 4, 5), (1, 4, 5)]
