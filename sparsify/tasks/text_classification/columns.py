@@ -147,7 +147,7 @@ def _labels(table: Table, column: str, *, needed: bool) -> list[Cell] | None:
 
 
 def _label(table: Table, index: int, column: str, value: Any) -> Cell:
-    if isinstance(value, str) and value.strip().startswith("["):
+    if isinstance(value, str) and re.fullmatch(r"\s*\[.*\]\s*", value, re.DOTALL):
         value = _listed(table, index, column, value)
     if isinstance(value, list):
         return [_class(table, index, column, one) for one in value]  # type: ignore[return-value]
