@@ -17,7 +17,7 @@ from sparsify.errors import InputError, Problem, RecipeError
 from sparsify.modifiers.base import LearningRateBase, Modifier
 from sparsify.modifiers.quantization import QuantizationModifier
 from sparsify.modifiers.registry import build
-from sparsify.plan import conflicts, epochs_of
+from sparsify.plan import conflicts, epochs_of, not_available
 from sparsify.quantization.calibrate import calibrate
 from sparsify.quantization.layers import quantizers
 from sparsify.recipe.recipe import Recipe
@@ -76,6 +76,15 @@ class ModifierManager:
         """Whether the recipe sets the learning rate."""
         return any(isinstance(m, LearningRateBase) for m in self.modifiers)
 
+    def check_available(self) -> None:
+        """Refuse a recipe with modifiers that nothing carries out yet.
+
+        Raises:
+            RecipeError: One problem for each of them.
+        """
+        if found := not_available(self.modifiers):
+            raise RecipeError(found)
+
     def apply_structure(self, model: nn.Module) -> None:
         """Insert what the recipe's modules need (quantizers), before weights are loaded or an optimizer is made."""
         if any("FSDP" in type(m).__name__ for m in model.modules()):
@@ -97,9 +106,10 @@ class ModifierManager:
         """Open a run; ``attach`` and the integrations go through here.
 
         Raises:
-            RecipeError: Modifiers contradict each other, or one matches nothing in the model.
+            RecipeError: Modifiers contradict each other, one matches nothing in the model, or is not available yet.
             InputError: A distillation recipe without a teacher.
         """
+        self.check_available()
         if self.needs_teacher and teacher is None:
             raise InputError(
                 "the recipe distils but no teacher was given: pass one (--distill_teacher PATH, teacher=...), "
@@ -141,6 +151,7 @@ class ModifierManager:
         """
         if steps_per_epoch < 1:
             raise InputError(f"steps_per_epoch must be at least 1, got {steps_per_epoch}")
+        self.check_available()
         plain = unwrap(model)
         self.apply_structure(plain)
         clock = Clock(steps_per_epoch, self.epochs(epochs) * steps_per_epoch)
@@ -171,6 +182,7 @@ class ModifierManager:
         """Attach the recipe to a Hugging Face Trainer (this instance only) and return it."""
         from sparsify.integrations.trainer import wrap_trainer
 
+        self.check_available()
         wrap_trainer(self, trainer, teacher)
         return trainer
 
@@ -183,7 +195,11 @@ class ModifierManager:
 
         Returns:
             The model, in eval mode.
+
+        Raises:
+            RecipeError: A modifier matches nothing in the model, or is not available yet.
         """
+        self.check_available()
         self.apply_structure(model)
         epochs = max(self.max_epochs, 1)
         still = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.0)

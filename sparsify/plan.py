@@ -127,6 +127,11 @@ class _Held:
         return bool(getattr(self.phase.modifier, "leave_enabled", True))
 
 
+def not_available(modifiers: Sequence[Modifier]) -> list[Problem]:
+    """One problem for each modifier whose behaviour is not built yet, though it validates."""
+    return [m.problem(f"not available yet: {m.unavailable}", m.instead) for m in modifiers if m.unavailable]
+
+
 def conflicts(modifiers: Sequence[Modifier], parameters: Mapping[str, frozenset[str]]) -> list[Problem]:
     """Contradictions between modifiers.
 

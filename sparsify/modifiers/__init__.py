@@ -3,6 +3,7 @@
 from sparsify.modifiers import (
     distillation,
     learning_rate,
+    pending,
     pruning,
     quantization,
     scored_pruning,
@@ -14,6 +15,7 @@ from sparsify.modifiers import (
 __all__ = [
     "distillation",
     "learning_rate",
+    "pending",
     "pruning",
     "quantization",
     "scored_pruning",

@@ -78,6 +78,10 @@ class Modifier(BaseModel):
     """Fields that hold a point in time, for the run's length and for stages."""
     paper: ClassVar[str] = ""
     """Where the method comes from: authors, year, title, address."""
+    available: ClassVar[bool] = True
+    """Whether its behaviour is built; where not, it validates and shows in plans, and a run refuses it."""
+    instead: ClassVar[str | None] = None
+    """What to use in place of one that is not available yet."""
 
     start_epoch: float = Field(-1.0, description="epoch at which it begins; -1: at once")
     end_epoch: float = Field(-1.0, description="epoch at which it ends; -1: never")
@@ -143,6 +147,11 @@ class Modifier(BaseModel):
         """Steps at which ``on_update`` is called."""
         return update_steps(clock, self.start, self.end, self.update_frequency)
 
+    @property
+    def unavailable(self) -> str | None:
+        """What of it is not built yet (its name, or a field's value); None: all that it asks for is."""
+        return None
+
     def values(self, epoch: float) -> dict[str, float]:
         """What is in force at ``epoch`` of the run, by name (``sparsity``, ...), for logs and plans."""
         return {}
@@ -190,6 +199,18 @@ class Modifier(BaseModel):
 
     def load_state_dict(self, state: Mapping[str, Any], run: Run) -> None:
         """Take back what ``state_dict`` gave; called after ``on_attach``."""
+
+
+class SetOnce(Modifier):
+    """Sets something at its start that holds until something else is set.
+
+    Composed recipes write an ``end_epoch`` where the next stage begins: it counts for the run's length only.
+    """
+
+    @property
+    def end(self) -> float:
+        """Never."""
+        return -1.0
 
 
 class LearningRateBase(Modifier):

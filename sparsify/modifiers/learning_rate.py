@@ -8,12 +8,12 @@ import math
 from collections.abc import Callable
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from sparsify.clock import Clock
-from sparsify.modifiers.base import Flag, LearningRateBase, Run
+from sparsify.modifiers.base import Flag, LearningRateBase, Run, SetOnce
 from sparsify.modifiers.registry import register
-from sparsify.modifiers.training import check_param_groups, without_end
+from sparsify.modifiers.training import check_param_groups
 
 _RATE = "a number above 0"
 _RATE_OR_ZERO = "a number of at least 0"
@@ -41,16 +41,11 @@ class _LearningRate(LearningRateBase):
 
 
 @register("SetLearningRateModifier")
-class SetLearningRateModifier(_LearningRate):
+class SetLearningRateModifier(SetOnce, _LearningRate):
     """Sets one learning rate, which holds until another modifier sets one."""
 
     learning_rate_: float = Field(alias="learning_rate", gt=0, allow_inf_nan=False, description=_RATE)
     constant_logging: Flag = False
-
-    @field_validator("end_epoch")
-    @classmethod
-    def _has_no_end(cls, value: float) -> float:
-        return without_end(value)
 
     def learning_rate(self, epoch: float, steps_per_epoch: int) -> float:
         """The rate set."""

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PlainValidator, PrivateAttr, field_validator, model_validator
+from pydantic import AliasChoices, Field, PlainValidator, PrivateAttr, field_validator, model_validator
 from torch import nn
 
 from sparsify.clock import Clock
 from sparsify.errors import RecipeError
 from sparsify.modifiers.base import Flag, Run
-from sparsify.modifiers.masking import MaskModifier, PatternModifier, check_ratio
+from sparsify.modifiers.masking import MaskModifier, MaskType, PatternModifier, check_ratio
 from sparsify.modifiers.registry import register
 from sparsify.pruning.masks import RATIO_SLACK, Scope
 from sparsify.pruning.patterns import parse_pattern
 from sparsify.pruning.schedules import interpolate
 
 FROM_PARAM = "__FROM_PARAM__"
+_INTERPOLATED = ("linear", "cubic")
+_SCHEDULERS = ("polynomial_decay", "polynomial", "multi_step")
 _EPS = 1e-6  # epochs: the clock starts a phase this early rather than a step late
 
 
@@ -214,7 +217,46 @@ class GradualPruning(PatternModifier):
 
 @register("MagnitudePruningModifier")
 class MagnitudePruningModifier(GradualPruning):
-    """Gradual magnitude pruning, each parameter to the same sparsity (Zhu and Gupta 2017)."""
+    """Gradual magnitude pruning, each parameter to the same sparsity (Zhu and Gupta 2017).
+
+    Recipes in dict style have names of their own: ``update_scheduler`` for ``inter_func``, ``mask_structure`` for
+    ``mask_type``, and ``apply_globally`` for what GlobalMagnitudePruningModifier does.
+    """
+
+    mask_type: MaskType = Field(
+        "unstructured",
+        description="unstructured, block4, N:M (keeps N of each M) or [R, C]",
+        validation_alias=AliasChoices("mask_type", "mask_structure"),
+    )
+    update_scheduler: str | None = Field(None, description="linear or cubic, as inter_func")
+    scheduler_args: dict[str, Any] | None = Field(None, description="arguments of schedulers that have some")
+    apply_globally: Flag = Field(False, description="one threshold for all parameters")
+
+    @field_validator("update_scheduler")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        if value not in (None, *_INTERPOLATED, *_SCHEDULERS) and not re.fullmatch(r"calc\(.+\)", str(value)):
+            raise ValueError(f"{', '.join((*_INTERPOLATED, *_SCHEDULERS))} or calc(...)")
+        return value
+
+    @model_validator(mode="after")
+    def _one_schedule(self) -> MagnitudePruningModifier:
+        if self.update_scheduler is not None and "inter_func" in self.model_fields_set:
+            raise ValueError("update_scheduler and inter_func both say how sparsity grows: give one of them")
+        if self.update_scheduler in _INTERPOLATED:
+            self.inter_func = self.update_scheduler  # type: ignore[assignment]
+        return self
+
+    @property
+    def unavailable(self) -> str | None:
+        """A scheduler that is not built."""
+        known = self.update_scheduler in (None, *_INTERPOLATED)
+        return None if known else f"MagnitudePruningModifier with update_scheduler {self.update_scheduler}"
+
+    @property
+    def scope(self) -> Scope:
+        """As ``apply_globally`` says."""
+        return "global" if self.apply_globally else "layer"
 
 
 @register("GlobalMagnitudePruningModifier")

@@ -12,20 +12,21 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
 from sparsify.clock import Clock
-from sparsify.errors import StateError
+from sparsify.errors import RecipeError, StateError
 from sparsify.modifiers.base import Flag, Modifier, Run
 from sparsify.modifiers.quantization_fields import LEGACY, SCHEME, check_legacy, momentum_of, overrides_of, scheme_of
+from sparsify.modifiers.quantization_groups import Group, overrides_of_groups
 from sparsify.modifiers.registry import register
 from sparsify.quantization.fake_quant import ActivationQuant
 from sparsify.quantization.insert import chosen_layers, insert_quantizers
 from sparsify.quantization.layers import enable_calibrated, observe_weights, quantizers, set_enabled, set_observing
 from sparsify.quantization.reduce import average_ranges
-from sparsify.quantization.schemes import Selection
+from sparsify.quantization.schemes import Scheme, Selection
 
 OFF, OBSERVING, FROZEN = 0, 1, 2
 
 
-@register("QuantizationModifier")
+@register("QuantizationModifier", "LegacyQuantizationModifier")
 class QuantizationModifier(Modifier):
     """Train with int8 weights and activations: inputs of Linear, Conv2d and attention matmuls, and embeddings.
 
@@ -35,13 +36,15 @@ class QuantizationModifier(Modifier):
     LayerNorm, GELU and residual sums stay float, and outputs are never quantized: a matmul's output is the next one's
     input.
 
-    Two sets of fields are read, never both in one modifier: ``submodules``, ``exclude_module_types``, ``quantize_*``,
-    bits; or ``scheme``, ``scheme_overrides``, ``ignore``, ``strict``. ``quantize_linear_activations`` and
+    Three sets of fields are read, one in a modifier: ``submodules``, ``exclude_module_types``, ``quantize_*``, bits; or
+    ``scheme``, ``scheme_overrides``, ``ignore``, ``strict``; or ``config_groups``, ``ignore``, ``strict``, where only
+    targets are quantized. Formats other than 8 bits validate and are not available yet. ``quantize_linear_activations`` and
     ``quantize_conv_activations`` stood for quantizers of outputs: both values give the same here, and inputs are
     quantized either way. Embeddings are quantized everywhere in the model unless ``quantize_embeddings`` is false or
     they are ignored. Convolutions are trained beside their batch norm, not fused with it. Where the two follow each
     other in an ``nn.Sequential`` the norm is folded at export, into scales and bias, without changing an integer: so
-    ``model_fuse_fn_name`` may be ``conv_bn_relus`` or ``no_fuse``, and both give the same numbers.
+    ``model_fuse_fn_name`` may be ``conv_bn_relus`` or ``no_fuse``, and both give the same numbers. Composed recipes
+    write an ``end_epoch``: ranges stay from there on at the latest, and quantization lasts.
     """
 
     order: ClassVar[int] = 60
@@ -77,7 +80,12 @@ class QuantizationModifier(Modifier):
     scheme_overrides: dict[str, Any] | None = None
     ignore: list[str] | None = None
     strict: Flag = True
+    config_groups: dict[str, Group] | None = Field(
+        None, description="formats by group: {group_0: {targets: [Linear], weights: {...}, input_activations: {...}}}"
+    )
+    post_oneshot_calibration: Flag = Field(False, description="accepted: one shot always calibrates after pruning")
 
+    _missing: list[str] = PrivateAttr(default_factory=list)
     _phase: int = PrivateAttr(default=OFF)
     _norms_held: list[RemovableHandle] = PrivateAttr(default_factory=list)
     _norms_frozen: bool = PrivateAttr(default=False)
@@ -91,30 +99,44 @@ class QuantizationModifier(Modifier):
                 f"{', '.join(legacy)} and {', '.join(scheme)} belong to two ways of saying what is quantized: "
                 "use the fields of one"
             )
+        if self.config_groups is not None and (self.scheme is not None or self.scheme_overrides):
+            raise ValueError("config_groups and scheme both say the formats: use one of them")
         return self
 
     @model_validator(mode="after")
     def _times(self) -> QuantizationModifier:
-        if self.end_epoch != -1:
-            raise ValueError(f"end_epoch must be -1: quantization lasts to the end of training, got {self.end_epoch:g}")
         for name in ("disable_quantization_observer_epoch", "freeze_bn_stats_epoch"):
             time = getattr(self, name)
             if time is not None and time < max(self.start_epoch, 0.0):
                 raise ValueError(f"{name} {time:g} is before start_epoch {self.start_epoch:g}")
+            if time is not None and 0 <= self.end_epoch < time:
+                raise ValueError(f"{name} {time:g} is after end_epoch {self.end_epoch:g}")
         return self
 
     @model_validator(mode="after")
-    def _supported(self) -> QuantizationModifier:
-        check_legacy(self)
-        self.selection()
+    def _formats(self) -> QuantizationModifier:
+        missing: list[str] = []
+        check_legacy(self, missing)
+        self.selection(missing)
+        self._missing = list(dict.fromkeys(missing))
         return self
 
-    def selection(self) -> Selection:
-        """What is quantized and how, as the fields say."""
-        scheme = scheme_of("tensorrt" if self.tensorrt else self.scheme)
+    @property
+    def unavailable(self) -> str | None:
+        """Formats that its fields ask for and that are not built."""
+        return f"QuantizationModifier with {'; '.join(self._missing)}" if self._missing else None
+
+    def selection(self, missing: list[str] | None = None) -> Selection:
+        """What is quantized and how, as the fields say; what is not built yet is added to ``missing``."""
+        found = [] if missing is None else missing
+        if self.config_groups is not None:
+            scheme, overrides = Scheme(None, None), overrides_of_groups(self.config_groups, found)
+        else:
+            scheme = scheme_of("tensorrt" if self.tensorrt else self.scheme, found)
+            overrides = overrides_of(self.scheme_overrides or {}, found)
         return Selection(
             default=scheme,
-            overrides=overrides_of(self.scheme_overrides or {}),
+            overrides=overrides,
             ignore=tuple(self.ignore or ()) + tuple(self.exclude_module_types or ()),
             submodules=None if self.submodules is None else tuple(self.submodules),
             embeddings=self.quantize_embeddings,
@@ -124,7 +146,8 @@ class QuantizationModifier(Modifier):
     @property
     def frozen_from(self) -> float | None:
         """Epoch of the run from which ranges stay as they are; None: they follow the data to its end."""
-        return self._at(self.disable_quantization_observer_epoch)
+        given = self.disable_quantization_observer_epoch
+        return self._at(self.end_epoch if given is None and self.end_epoch >= 0 else given)
 
     @property
     def norms_frozen_from(self) -> float | None:
@@ -146,7 +169,13 @@ class QuantizationModifier(Modifier):
         return {"quantization": float(OFF if epoch < self.start else FROZEN if frozen else OBSERVING)}
 
     def on_structure(self, model: nn.Module) -> None:
-        """Insert the quantizers, switched off."""
+        """Insert the quantizers, switched off.
+
+        Raises:
+            RecipeError: Names that the model lacks, or formats that are not available yet.
+        """
+        if self.unavailable:
+            raise RecipeError(f"not available yet: {self.unavailable}")
         insert_quantizers(model, self.selection(), momentum_of(self.activation_qconfig_kwargs))
 
     def on_attach(self, run: Run) -> None:

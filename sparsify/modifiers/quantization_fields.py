@@ -1,4 +1,4 @@
-"""What the fields of a QuantizationModifier stand for, and which of their values are refused."""
+"""What the fields of a QuantizationModifier stand for, and which of their values are not built yet."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LEGACY = frozenset(
         "weight_qconfig_kwargs",
     )
 )
-SCHEME = frozenset(("scheme", "scheme_overrides", "ignore", "strict"))
+SCHEME = frozenset(("scheme", "scheme_overrides", "ignore", "strict", "config_groups"))
 _NAMED = {"default": DEFAULT, "deepsparse": DEFAULT, "tensorrt": Scheme(inputs=ACTIVATION_SYMMETRIC)}
 _PARTS = ("input_activations", "weights", "output_activations", "target_hardware")
 _ARGS = ("num_bits", "symmetric", "strategy", "kwargs")
@@ -44,27 +44,29 @@ _FUSE = ("conv_bn_relus", "no_fuse")
 _OBSERVERS = ("minmaxobserver", "movingaverageminmaxobserver")
 
 
-def check_legacy(fields: Any) -> None:
-    """Refuse values that nothing here carries out.
+def check_legacy(fields: Any, missing: list[str]) -> None:
+    """Look at the fields that name no scheme; values that nothing here carries out yet are added to ``missing``.
 
     Raises:
         ValueError: Naming the field, the value and what is possible.
     """
     for name in ("activation_bits", "weight_bits"):
-        if getattr(fields, name) != 8:
-            raise ValueError(f"{name}: only 8 bits are supported, got {getattr(fields, name)!r}")
+        bits = getattr(fields, name)
+        if bits is not None and not 1 <= bits <= 16:
+            raise ValueError(f"{name}: 1 to 16 bits, got {bits!r}")
+        if bits != 8:
+            missing.append(f"{name} {bits!r}")
     if fields.reduce_range:
-        raise ValueError("reduce_range: 7-bit activations are not supported; leave it false")
+        missing.append("reduce_range true")
     if not fields.exclude_batchnorm:
-        raise ValueError("exclude_batchnorm: quantizing batch norms is not supported; leave it true")
-    others = sorted(set(fields.custom_quantizable_module_types or ()).difference(_QUANTIZABLE))
-    if others:
-        raise ValueError(f"custom_quantizable_module_types: {others[0]} is not one of {', '.join(_QUANTIZABLE)}")
+        missing.append("exclude_batchnorm false")
+    excluded = {*(fields.exclude_module_types or ()), *_QUANTIZABLE}
+    if others := sorted(set(fields.custom_quantizable_module_types or ()) - excluded):
+        missing.append(f"custom_quantizable_module_types {', '.join(others)}")
     if fields.model_fuse_fn_name not in (None, *_FUSE) or fields.model_fuse_fn_kwargs:
-        what = fields.model_fuse_fn_kwargs or fields.model_fuse_fn_name
-        raise ValueError(f"model_fuse_fn_name: only {' or '.join(_FUSE)} without arguments, got {what!r}")
-    _check_observer("weight_qconfig_kwargs", fields.weight_qconfig_kwargs, ())
-    _check_observer("activation_qconfig_kwargs", fields.activation_qconfig_kwargs, ("averaging_constant",))
+        missing.append(f"model_fuse_fn_name {fields.model_fuse_fn_name}{fields.model_fuse_fn_kwargs or ''}")
+    _check_observer("weight_qconfig_kwargs", fields.weight_qconfig_kwargs, (), missing)
+    _check_observer("activation_qconfig_kwargs", fields.activation_qconfig_kwargs, ("averaging_constant",), missing)
 
 
 def momentum_of(kwargs: Mapping[str, Any] | None) -> float:
@@ -72,11 +74,15 @@ def momentum_of(kwargs: Mapping[str, Any] | None) -> float:
     return float((kwargs or {}).get("averaging_constant", MOMENTUM))
 
 
-def scheme_of(value: str | Mapping[str, Any] | None) -> Scheme:
+def scheme_of(value: str | Mapping[str, Any] | None, missing: list[str]) -> Scheme:
     """A scheme from its name or its parts; a part that is left out takes its default.
 
+    Args:
+        value: The field's value.
+        missing: Gets what of it is not built yet.
+
     Raises:
-        ValueError: An unknown name or key, or a format that is not supported.
+        ValueError: An unknown name or key, or a value that no format has.
     """
     if value is None:
         return DEFAULT
@@ -85,56 +91,60 @@ def scheme_of(value: str | Mapping[str, Any] | None) -> Scheme:
             raise ValueError(f"scheme: no scheme is called {value!r}{_nearest(value, _NAMED)}")
         return _NAMED[value]
     _check_keys("scheme", value, _PARTS)
-    if not _absent(value.get("output_activations")):
-        raise ValueError("output_activations: outputs are never quantized here, inputs are; set it to null")
+    if not _absent(outputs := value.get("output_activations")):
+        _format("output_activations", outputs, [], symmetric=False)
+        missing.append("output_activations: quantizers of outputs")
     inputs, weights = value.get("input_activations", {}), value.get("weights", {})
     return Scheme(
-        None if _absent(inputs) else _activation(inputs),
-        None if _absent(weights) else _weight(weights),
+        None if _absent(inputs) else _activation(inputs, missing),
+        None if _absent(weights) else _weight(weights, missing),
     )
 
 
-def overrides_of(value: Mapping[str, Any]) -> dict[str, Scheme | None]:
+def overrides_of(value: Mapping[str, Any], missing: list[str]) -> dict[str, Scheme | None]:
     """Schemes by module name or class; null leaves the module float."""
     try:
-        return {name: None if _absent(part) else scheme_of(part) for name, part in value.items()}
+        return {name: None if _absent(part) else scheme_of(part, missing) for name, part in value.items()}
     except ValueError as error:
         raise ValueError(f"scheme_overrides: {error}") from None
 
 
-def _activation(args: Any) -> QuantSpec:
-    symmetric, strategy = _format("input_activations", args, symmetric=False)
-    if strategy != "tensor":
-        raise ValueError(f"input_activations: only the strategy 'tensor' is supported, got {strategy!r}")
+def _activation(args: Any, missing: list[str]) -> QuantSpec:
+    symmetric, strategy = _format("input_activations", args, missing, symmetric=False)
+    if strategy == "channel":
+        missing.append("input_activations: strategy 'channel'")
     return ACTIVATION_SYMMETRIC if symmetric else ACTIVATION
 
 
-def _weight(args: Any) -> QuantSpec:
-    symmetric, strategy = _format("weights", args, symmetric=True)
+def _weight(args: Any, missing: list[str]) -> QuantSpec:
+    symmetric, strategy = _format("weights", args, missing, symmetric=True)
     if not symmetric:
         return WEIGHT_AFFINE
     return WEIGHT if strategy is None or strategy == "channel" else WEIGHT_PER_TENSOR
 
 
-def _format(part: str, args: Any, *, symmetric: bool) -> tuple[bool, str | None]:
+def _format(part: str, args: Any, missing: list[str], *, symmetric: bool) -> tuple[bool, str | None]:
     if not isinstance(args, Mapping):
         raise ValueError(f"{part}: give num_bits, symmetric, strategy, or null, got {args!r}")
     _check_keys(part, args, _ARGS)
-    if args.get("num_bits", 8) != 8:
-        raise ValueError(f"{part}: only num_bits 8 is supported, got {args['num_bits']!r}")
+    bits = args.get("num_bits", 8)
+    if not isinstance(bits, int) or isinstance(bits, bool) or not 1 <= bits <= 16:
+        raise ValueError(f"{part}: num_bits is a whole number from 1 to 16, got {bits!r}")
+    if bits != 8:
+        missing.append(f"{part}: num_bits {bits}")
     if args.get("kwargs"):
-        raise ValueError(f"{part}: kwargs of an observer are not supported, got {args['kwargs']!r}")
-    strategy = args.get("strategy", "tensor" if part == "input_activations" else None)
+        missing.append(f"{part}: kwargs {args['kwargs']!r} of an observer")
+    strategy = args.get("strategy")
     if strategy not in (None, "tensor", "channel"):
         raise ValueError(f"{part}: strategy must be 'tensor' or 'channel', got {strategy!r}")
     return bool(args.get("symmetric", symmetric)), strategy
 
 
-def _check_observer(field: str, kwargs: Mapping[str, Any] | None, extra: tuple[str, ...]) -> None:
+def _check_observer(field: str, kwargs: Mapping[str, Any] | None, extra: tuple[str, ...], missing: list[str]) -> None:
     for key, value in (kwargs or {}).items():
         known = str(value).lower() in _OBSERVERS if key == "observer" else key in extra
         if not known:
-            raise ValueError(f"{field}: {key}: {value!r} is not supported; ranges are min/max")
+            missing.append(f"{field}: {key} {value!r}")
 
 
 def _check_keys(part: str, value: Mapping[str, Any], known: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import AliasChoices, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -123,6 +123,10 @@ def _located(spec: ModifierSpec, cls: type[Modifier], detail: ErrorDetails) -> P
     name = str(loc[0]) if loc else ""
     path = f"{spec.path}.{name}" if name else spec.path
     if detail["type"] == "extra_forbidden":
+        if name in fields:
+            return _at(
+                _mark(spec, (*loc[:1], "__key__")), f"{name!r} stands here under two names", path, "give it once"
+            )
         near = difflib.get_close_matches(name, fields, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"its fields are: {', '.join(fields)}"
         return _at(_mark(spec, (*loc[:1], "__key__")), f"{spec.type} has no field {name!r}", path, hint)
@@ -147,8 +151,14 @@ def _describe(cls: type[Modifier], name: str) -> str | None:
 
 
 def _fields(cls: type[Modifier]) -> dict[str, FieldInfo]:
-    """Fields by the name that recipes use."""
-    return {field.alias or name: field for name, field in cls.model_fields.items()}
+    """Fields by the names that recipes use."""
+    return {name: field for own, field in cls.model_fields.items() for name in _written(own, field)}
+
+
+def _written(name: str, field: FieldInfo) -> list[str]:
+    if isinstance(field.validation_alias, AliasChoices):
+        return [choice for choice in field.validation_alias.choices if isinstance(choice, str)]
+    return [field.alias or name]
 
 
 def _short(value: object) -> str:

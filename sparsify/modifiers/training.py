@@ -6,11 +6,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import Field, PrivateAttr, field_validator
+from pydantic import Field, PrivateAttr
 from torch import nn
 
 from sparsify.errors import RecipeError, StateError
-from sparsify.modifiers.base import Flag, Modifier, Run
+from sparsify.modifiers.base import Flag, Modifier, Run, SetOnce
 from sparsify.modifiers.registry import register
 from sparsify.select import select_parameters
 
@@ -26,7 +26,7 @@ class EpochRangeModifier(Modifier):
 
 
 @register("SetWeightDecayModifier")
-class SetWeightDecayModifier(Modifier):
+class SetWeightDecayModifier(SetOnce):
     """Sets the optimizer's weight decay from ``start_epoch`` on.
 
     It stays set: it is a value of the optimizer's own param groups, so the optimizer's state dict carries it
@@ -36,11 +36,6 @@ class SetWeightDecayModifier(Modifier):
     weight_decay: float = Field(ge=0, allow_inf_nan=False, description="a number of at least 0")
     param_groups: list[int] | None = Field(None, description="indices of the optimizer's param groups; left out: all")
     constant_logging: Flag = False
-
-    @field_validator("end_epoch")
-    @classmethod
-    def _has_no_end(cls, value: float) -> float:
-        return without_end(value)
 
     def values(self, epoch: float) -> dict[str, float]:
         """The weight decay, once set."""
@@ -138,15 +133,6 @@ class TrainableParamsModifier(Modifier):
         self._before = dict(state["before"])
         for name, now in state["now"].items():
             self._params[name].requires_grad_(now)
-
-
-def without_end(value: float) -> float:
-    """Refuse an ``end_epoch`` on what is set once."""
-    if value != -1:
-        raise ValueError(
-            "it is set once and holds, so end_epoch can only be -1; let a later modifier set another value"
-        )
-    return value
 
 
 def check_param_groups(key: str, wanted: Sequence[int] | None, count: int) -> None:

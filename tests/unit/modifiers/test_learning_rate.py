@@ -163,11 +163,12 @@ def test_schedule_refuses(name: str, arguments: dict[str, Any], message: str) ->
         schedule(name, **arguments)
 
 
-def test_set_refuses_zero_and_an_end() -> None:
+def test_set_refuses_zero_and_holds_past_an_end() -> None:
     with pytest.raises(ValidationError, match="greater than 0"):
         SetLearningRateModifier(learning_rate=0.0)
-    with pytest.raises(ValidationError, match="can only be -1"):
-        SetLearningRateModifier(learning_rate=0.1, end_epoch=2.0)
+    composed = SetLearningRateModifier(learning_rate=0.1, end_epoch=2.0)
+    assert (composed.end, composed.last_epoch()) == (-1.0, 2.0)
+    assert composed.learning_rate(3.0, 10) == 0.1
 
 
 def test_unknown_param_group() -> None:

@@ -19,6 +19,7 @@ from sparsify.modifiers.quantization import QuantizationModifier
 from sparsify.quantization.fake_quant import ActivationQuant
 from sparsify.quantization.layers import quantizers
 from sparsify.quantization.qparams import ACTIVATION_SYMMETRIC, WEIGHT_AFFINE, WEIGHT_PER_TENSOR
+from sparsify.quantization.schemes import DEFAULT, Scheme
 from sparsify.recipe.recipe import Recipe
 from sparsify.run import TrainingRun
 
@@ -170,24 +171,23 @@ def test_values_and_times() -> None:
     ("fields", "message"),
     [
         ({"submodules": ["a"], "ignore": ["b"]}, "submodules and ignore"),
-        ({"end_epoch": 3.0}, "end_epoch must be -1"),
+        ({"end_epoch": 3.0, "disable_quantization_observer_epoch": 4.0}, "4 is after end_epoch 3"),
         ({"start_epoch": 2.0, "disable_quantization_observer_epoch": 1.0}, "before start_epoch 2"),
         ({"freeze_bn_stats_epoch": 1.0, "start_epoch": 2.0}, "freeze_bn_stats_epoch 1 is before"),
-        ({"weight_bits": 4}, "weight_bits: only 8 bits"),
-        ({"activation_bits": 4}, "activation_bits: only 8 bits"),
-        ({"reduce_range": 1}, "reduce_range"),
-        ({"exclude_batchnorm": False}, "exclude_batchnorm"),
-        ({"custom_quantizable_module_types": ["SiLU"]}, "SiLU is not one of"),
-        ({"model_fuse_fn_name": "fuse_it"}, "conv_bn_relus or no_fuse"),
-        ({"weight_qconfig_kwargs": {"observer": "histogram"}}, "weight_qconfig_kwargs: observer"),
-        ({"activation_qconfig_kwargs": {"quant_min": 3}}, "activation_qconfig_kwargs: quant_min"),
+        ({"weight_bits": 0}, "weight_bits: 1 to 16 bits"),
+        ({"activation_bits": 17}, "activation_bits: 1 to 16 bits"),
         ({"scheme": "defualt"}, "did you mean default"),
         ({"scheme": {"weight": {}}}, "did you mean weights"),
-        ({"scheme": {"weights": {"num_bits": 4}}}, "only num_bits 8"),
+        ({"scheme": {"weights": {"num_bits": 4.5}}}, "whole number from 1 to 16"),
         ({"scheme": {"weights": {"strategy": "row"}}}, "'tensor' or 'channel'"),
-        ({"scheme": {"output_activations": {"num_bits": 8}}}, "outputs are never quantized"),
-        ({"scheme": {"input_activations": {"strategy": "channel"}}}, "only the strategy 'tensor'"),
-        ({"scheme_overrides": {"Linear": {"weights": {"num_bits": 4}}}}, "scheme_overrides: weights"),
+        ({"scheme": {"output_activations": {"bits": 8}}}, "did you mean num_bits"),
+        # What is not built must not hide a mistake further on.
+        ({"scheme_overrides": {"a": {"weights": {"num_bits": 4}}, "b": {"weight": {}}}}, "did you mean weights"),
+        ({"config_groups": {"a": {"targets": ["Linear"]}}, "scheme": "default"}, "use one of them"),
+        ({"config_groups": {"a": {"targets": ["Linear"]}, "b": {"targets": ["Linear"]}}}, "two groups target 'Linear'"),
+        ({"config_groups": {"a": {"targets": ["Linear"], "weights": {"num_bit": 8}}}}, "num_bit"),
+        ({"config_groups": {"a": {"weights": None}}}, "targets"),
+        ({"config_groups": {"a": {"targets": ["x"], "weights": {"strategy": "group"}}}}, "needs a group_size"),
         ({"num_calibration_steps": 0}, "greater than 0"),
         ({"submodule": ["a"]}, "Extra inputs"),
     ],
@@ -195,6 +195,71 @@ def test_values_and_times() -> None:
 def test_what_is_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         QuantizationModifier(**fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"weight_bits": 4}, "weight_bits 4"),
+        ({"activation_bits": None}, "activation_bits None"),
+        ({"reduce_range": 1}, "reduce_range true"),
+        ({"exclude_batchnorm": False}, "exclude_batchnorm false"),
+        ({"custom_quantizable_module_types": ["SiLU"]}, "custom_quantizable_module_types SiLU"),
+        ({"model_fuse_fn_name": "fuse_it"}, "model_fuse_fn_name fuse_it"),
+        ({"weight_qconfig_kwargs": {"observer": "histogram"}}, "weight_qconfig_kwargs: observer 'histogram'"),
+        ({"activation_qconfig_kwargs": {"quant_min": 3}}, "activation_qconfig_kwargs: quant_min 3"),
+        ({"scheme": {"weights": {"num_bits": 4}}}, "weights: num_bits 4"),
+        ({"scheme": {"output_activations": {"num_bits": 8}}}, ".*quantizers of outputs"),
+        ({"scheme": {"input_activations": {"strategy": "channel"}}}, "input_activations: strategy 'channel'"),
+        ({"scheme_overrides": {"Linear": {"weights": {"num_bits": 4}}}}, "weights: num_bits 4"),
+        (
+            {"config_groups": {"g": {"targets": ["Linear"], "weights": {"num_bits": 4}}}},
+            r"4 bit int \(config_groups.g\)",
+        ),
+        ({"config_groups": {"g": {"targets": ["Linear"], "input_activations": {"dynamic": True}}}}, "dynamic ranges"),
+        ({"config_groups": {"g": {"targets": ["Linear"], "output_activations": {}}}}, ".*quantizers of outputs"),
+        ({"config_groups": {"g": {"targets": ["x"], "weights": {"observer": "mse"}}}}, "the observer 'mse'"),
+        ({"config_groups": {"g": {"targets": ["x"], "weights": {"strategy": "block"}}}}, "weights by block"),
+    ],
+)
+def test_formats_that_are_not_built_validate_and_are_refused_by_the_model(fields: dict[str, Any], message: str) -> None:
+    modifier = QuantizationModifier(**fields)
+    with pytest.raises(RecipeError, match=f"not available yet: QuantizationModifier with {message}"):
+        modifier.on_structure(Mlp())
+
+
+def test_module_types_that_are_excluded_need_no_quantizer() -> None:
+    fields = {"custom_quantizable_module_types": ["SiLU"], "exclude_module_types": ["SiLU"]}
+    assert QuantizationModifier(**fields).unavailable is None  # type: ignore[arg-type]
+
+
+def test_groups_quantize_their_targets_only() -> None:
+    form = {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "channel"}
+    inputs = {"num_bits": 8, "symmetric": False}
+    groups = {
+        "group_0": {"targets": ["fc1"], "weights": form, "input_activations": inputs, "output_activations": None},
+        "group_1": {"targets": ["re:fc2"], "weights": form | {"strategy": "tensor"}, "input_activations": "None"},
+    }
+    modifier = QuantizationModifier(config_groups=groups)  # type: ignore[arg-type]
+    assert modifier.unavailable is None
+    model = Mlp()
+    modifier.on_structure(model)
+    assert {name.split(".")[0] for name in quantizers(model)} == {"fc1", "fc2"}
+    selection = modifier.selection()
+    assert selection.overrides["fc1"] == DEFAULT
+    assert selection.overrides["re:fc2"] == Scheme(None, WEIGHT_PER_TENSOR)
+
+
+def test_an_end_of_a_composed_recipe_freezes_and_quantization_lasts() -> None:
+    modifier = QuantizationModifier(start_epoch=1.0, end_epoch=2.0)
+    modifier.place("default/QuantizationModifier/0", 0.0)
+    model = Mlp()
+    modifier.on_structure(model)
+    run = open_run([modifier], model, 2, 6)
+    for step in range(6):
+        train_step(run, step)
+    assert [modifier.values(epoch)["quantization"] for epoch in (0.5, 1.0, 2.0, 2.5)] == [0.0, 1.0, 2.0, 2.0]
+    assert all(fq.enabled and not fq.observing for fq in quantizers(model).values())
 
 
 def test_the_seeds_fields_are_taken() -> None:

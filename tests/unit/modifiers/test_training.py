@@ -69,7 +69,7 @@ class TestSetWeightDecay:
         with pytest.raises(RecipeError, match=r"\[2\] do not exist: the optimizer has 2"):
             modifier.on_attach(make_run())
 
-    @pytest.mark.parametrize("fields", [{"weight_decay": -0.1}, {"weight_decay": 0.1, "end_epoch": 2.0}, {}])
+    @pytest.mark.parametrize("fields", [{"weight_decay": -0.1}, {"weight_decay": 0.1, "end_epoch": -2.0}, {}])
     def test_refuses(self, fields: dict[str, float]) -> None:
         with pytest.raises(ValidationError):
             SetWeightDecayModifier(**fields)  # type: ignore[arg-type]
