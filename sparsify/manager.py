@@ -12,7 +12,7 @@ from torch import nn
 
 import sparsify.modifiers  # noqa: F401  (registers the modifiers)
 from sparsify.clock import Clock
-from sparsify.distillation.teacher import self_teacher
+from sparsify.distillation.teacher import Teacher, as_teacher, self_teacher
 from sparsify.errors import InputError, Problem, RecipeError
 from sparsify.modifiers.base import LearningRateBase, Modifier
 from sparsify.modifiers.quantization import QuantizationModifier
@@ -115,7 +115,10 @@ class ModifierManager:
                 "the recipe distils but no teacher was given: pass one (--distill_teacher PATH, teacher=...), "
                 "'self' for the model as it is at the start, or 'disable' to drop the distillation"
             )
-        run = TrainingRun(self.modifiers, model, optimizer, clock, _teacher(teacher, model), set_rates)
+        made = _teacher(teacher, model)
+        if made is not None:
+            made.shared = sum(m.kind == "distillation" for m in self.modifiers) > 1
+        run = TrainingRun(self.modifiers, model, optimizer, clock, made, set_rates)
         run.open()
         found = conflicts(self.modifiers, self._parameters(model))
         if found:
@@ -220,12 +223,12 @@ class ModifierManager:
         return model_report(unwrap(model))
 
 
-def _teacher(teacher: nn.Module | str | None, model: nn.Module) -> nn.Module | None:
+def _teacher(teacher: nn.Module | str | None, model: nn.Module) -> Teacher | None:
     if isinstance(teacher, str):
         if teacher != "self":
             raise InputError(f"teacher must be a model or 'self', got {teacher!r}")
         return self_teacher(model)
-    return teacher
+    return None if teacher is None else as_teacher(teacher, model)
 
 
 def unwrap(model: nn.Module) -> nn.Module:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -33,6 +34,10 @@ class Teacher(nn.Module):
         device: Where it runs; by default it follows the student.
         dtype: In what it computes (bfloat16 halves its memory); by default what it is in.
 
+    Attributes:
+        is_self: It is the student's own past.
+        shared: Several modifiers ask it about each batch: it keeps its last answer, for them.
+
     Raises:
         InputError: Its labels are not the student's, or it knows fewer tokens.
     """
@@ -49,6 +54,8 @@ class Teacher(nn.Module):
         super().__init__()
         self.model = model.to(device=device, dtype=dtype).eval()
         self.is_self = False
+        self.shared = False
+        self._answered: tuple[_Question, dict[str, Any]] | None = None
         self._follows = device is None
         self._input_keys = None if input_keys is None else tuple(input_keys)
         self._order = None if student is None else _checked(getattr(student, "config", None), model)
@@ -59,9 +66,20 @@ class Teacher(nn.Module):
         return self
 
     def forward(self, *args: Any, **inputs: Any) -> dict[str, Any]:
-        """Outputs by name, for a batch that may hold more than the teacher reads."""
+        """Outputs by name, for a batch that may hold more than the teacher reads.
+
+        A shared one that is asked again about the same tensors gives the same answer at no cost.
+        """
+        if not self.shared:
+            return self._answer(args, self._chosen(inputs))
+        asked = _Question(args, self._chosen(inputs))
+        if self._answered is None or not asked.same_as(self._answered[0]):
+            self._answered = (asked, self._answer(args, asked.inputs))
+        return dict(self._answered[1])
+
+    def _answer(self, args: tuple[Any, ...], inputs: Mapping[str, Any]) -> dict[str, Any]:
         weight = next((p for p in self.model.parameters() if p.is_floating_point()), None)
-        chosen = {k: _moved(v, weight) for k, v in self._chosen(inputs).items()}
+        chosen = {k: _moved(v, weight) for k, v in inputs.items()}
         kind = "cpu" if weight is None else weight.device.type
         with torch.no_grad(), torch.autocast(kind, enabled=False):
             outputs = named_outputs(self.model(*(_moved(a, weight) for a in args), **chosen))
@@ -71,6 +89,7 @@ class Teacher(nn.Module):
 
     def attach(self, student: nn.Module, input_keys: Sequence[str] | None = None) -> Teacher:
         """Go where the student is, unless a device was given, and read ``input_keys``."""
+        self._answered = None
         weight = next(student.parameters(), None)
         if self._follows and weight is not None:
             self.model.to(weight.device)
@@ -87,6 +106,21 @@ class Teacher(nn.Module):
             return {k: inputs[k] for k in self._input_keys}
         accepted = _accepted(self.model)
         return {k: v for k, v in inputs.items() if k not in NOT_FOR_TEACHERS and (accepted is None or k in accepted)}
+
+
+class _Question:
+    """What a teacher was asked; it keeps the tensors, so that their identities stay theirs."""
+
+    def __init__(self, args: tuple[Any, ...], inputs: Mapping[str, Any]) -> None:
+        self.inputs = inputs
+        self._values = [*args, *inputs.values()]
+        self._versions = [value._version if isinstance(value, Tensor) and not value.is_inference() else 0 for value in self._values]
+        self._names = (len(args), *inputs)
+
+    def same_as(self, other: _Question) -> bool:
+        """Whether it holds the same tensors, unchanged, under the same names."""
+        same = len(self._values) == len(other._values) and self._names == other._names
+        return same and self._versions == other._versions and all(map(operator.is_, self._values, other._values))
 
 
 def as_teacher(teacher: nn.Module, student: nn.Module, input_keys: Sequence[str] | None = None) -> Teacher:

@@ -2,10 +2,15 @@
 
 from sparsify.modifiers import (
     distillation,
+    feature_distillation,
+    layer_pruning,
     learning_rate,
+    output_distillation,
+    parameters,
     pending,
     pruning,
     quantization,
+    reporting,
     scored_pruning,
     sparse_training,
     training,
@@ -14,10 +19,15 @@ from sparsify.modifiers import (
 
 __all__ = [
     "distillation",
+    "feature_distillation",
+    "layer_pruning",
     "learning_rate",
+    "output_distillation",
+    "parameters",
     "pending",
     "pruning",
     "quantization",
+    "reporting",
     "scored_pruning",
     "sparse_training",
     "training",

@@ -91,13 +91,7 @@ class TrainableParamsModifier(Modifier):
     def _selected(self, model: nn.Module) -> dict[str, nn.Parameter]:
         if self.params_strict:
             return select_parameters(model, self.params)
-        found: dict[str, nn.Parameter] = {}
-        for selector in [self.params] if isinstance(self.params, str) else self.params:
-            try:
-                found |= select_parameters(model, [selector])
-            except RecipeError:
-                log.info("%s: %r matches no parameter", self.key, selector)
-        return found
+        return select_leniently(model, self.params, self.key)
 
     def on_start(self, run: Run) -> None:
         """Switch."""
@@ -133,6 +127,17 @@ class TrainableParamsModifier(Modifier):
         self._before = dict(state["before"])
         for name, now in state["now"].items():
             self._params[name].requires_grad_(now)
+
+
+def select_leniently(model: nn.Module, selectors: Sequence[str] | str, key: str) -> dict[str, nn.Parameter]:
+    """Parameters that any of the selectors names; one that matches nothing is logged and passed over."""
+    found: dict[str, nn.Parameter] = {}
+    for selector in [selectors] if isinstance(selectors, str) else selectors:
+        try:
+            found |= select_parameters(model, [selector])
+        except RecipeError:
+            log.info("%s: %r matches no parameter", key, selector)
+    return found
 
 
 def check_param_groups(key: str, wanted: Sequence[int] | None, count: int) -> None:

@@ -93,6 +93,34 @@ SETTINGS: dict[str, Setting] = {
         "    disable_quantization_observer_epoch: 1.5\n"
         "    freeze_bn_stats_epoch: 2.0"
     ),
+    "SetParamModifier": Setting('- !SetParamModifier {params: ["fc1.bias"], val: 0.25, start_epoch: 1.0}'),
+    "GradualParamModifier": Setting(
+        "- !GradualParamModifier\n"
+        '    params: ["fc1.bias"]\n'
+        "    init_val: 0.0\n"
+        "    final_val: 0.5\n"
+        "    start_epoch: 0.5\n"
+        "    end_epoch: 2.0\n"
+        "    update_frequency: 0.5"
+    ),
+    "SparsificationLoggingModifier": Setting(
+        "- !SparsificationLoggingModifier {start_epoch: 0.5, end_epoch: 2.0, update_frequency: 0.5}"
+    ),
+    "LayerPruningModifier": Setting("- !LayerPruningModifier {layers: [fc2]}"),
+    "PerLayerDistillationModifier": Setting(
+        "- !PerLayerDistillationModifier\n"
+        "    student_layer_names: [fc1, conv, fc1]\n"
+        "    teacher_layer_names: [fc1, conv, classifier]\n"  # the last is narrower: a projection is learned
+        "    start_epoch: 0.5\n"
+        "    end_epoch: 2.0"
+    ),
+    "OutputDistillationModifier": Setting(
+        "- !OutputDistillationModifier\n"
+        '    targets: ["re:fc[12]", [fc2, fc1]]\n'
+        "    comparison: square_head\n"
+        "    start_epoch: 0.5\n"
+        "    end_epoch: 2.0"
+    ),
     "DistillationModifier": Setting(
         "- !DistillationModifier\n"
         "    hardness: 0.5\n"
@@ -110,5 +138,10 @@ PAIRS: dict[str, Setting] = {
         + "- !QuantizationModifier {start_epoch: 1.5, disable_quantization_observer_epoch: 2.5}\n"
         + "- !DistillationModifier {hardness: 0.5, temperature: 2.0, distill_output_keys: [logits]}",
         prunes=_FC,
-    )
+    ),
+    "outputs and layers of one teacher": Setting(
+        "- !DistillationModifier {hardness: 0.5, temperature: 2.0, distill_output_keys: [logits]}\n"
+        "- !PerLayerDistillationModifier {student_layer_names: [fc1], gain: 0.5}\n"
+        "- !OutputDistillationModifier {targets: fc2, comparison: cosine_similarity}"
+    ),
 }

@@ -34,7 +34,7 @@ def test_schedulers_that_are_not_built_validate_and_are_named(name: str) -> None
 
 def test_mask_structure_is_mask_type() -> None:
     assert magnitude(mask_structure="2:4").mask_type == "2:4"
-    with pytest.raises(ValidationError, match="all zeros|gives exactly"):
+    with pytest.raises(ValidationError, match="gives exactly"):
         magnitude(mask_structure="2:4", final_sparsity=0.7)
 
 
