@@ -114,7 +114,9 @@ class _Question:
     def __init__(self, args: tuple[Any, ...], inputs: Mapping[str, Any]) -> None:
         self.inputs = inputs
         self._values = [*args, *inputs.values()]
-        self._versions = [value._version if isinstance(value, Tensor) and not value.is_inference() else 0 for value in self._values]
+        self._versions = [
+            value._version if isinstance(value, Tensor) and not value.is_inference() else 0 for value in self._values
+        ]
         self._names = (len(args), *inputs)
 
     def same_as(self, other: _Question) -> bool:

@@ -38,6 +38,12 @@ class LayerPruningModifier(Modifier):
             return f"LayerPruningModifier with start_epoch {self.start:g}: layers are taken out before training only"
         return None if self.end < 0 else "LayerPruningModifier with an end_epoch: layers do not come back"
 
+    def matched(self, model: nn.Module) -> tuple[str, ...]:
+        """Names of the parameters that would go; see the base class."""
+        gone = [f"{name}." for name in self._chosen(model)]
+        names = [clean_name(name) for name, _ in model.named_parameters()]
+        return tuple(name for name in names if name.startswith(tuple(gone)))
+
     def on_structure(self, model: nn.Module) -> None:
         """Take the layers out.
 

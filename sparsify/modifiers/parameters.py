@@ -47,6 +47,15 @@ class _Writes(Modifier):
 
     _params: dict[str, nn.Parameter] = PrivateAttr(default_factory=dict)
 
+    def _selected(self, model: nn.Module) -> dict[str, nn.Parameter]:
+        if self.params_strict:
+            return select_parameters(model, self.params)
+        return select_leniently(model, self.params, self.key)
+
+    def matched(self, model: nn.Module) -> tuple[str, ...]:
+        """Names of the parameters it would write; see the base class."""
+        return tuple(self._selected(model))
+
     def resolve(self, model: nn.Module, value: object) -> None:
         """Find the parameters, and compare their shapes with a value's (a number fills any).
 
