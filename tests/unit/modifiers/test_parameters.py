@@ -50,7 +50,7 @@ class TestSet:
             SetParamModifier(params=[BIAS], val=value)
 
     def test_selectors(self) -> None:
-        with pytest.raises(RecipeError, match="nothing.here"):
+        with pytest.raises(RecipeError, match=r"nothing\.here"):
             play(SetParamModifier(params=[BIAS, "nothing.here"], val=0.0), make_mlp())
         lax = SetParamModifier(params=[BIAS, "nothing.here"], val=0.0, params_strict=False)
         assert lax.matched(make_mlp()) == (BIAS,)
