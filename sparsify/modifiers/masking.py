@@ -183,7 +183,8 @@ class PatternModifier(MaskModifier):
 
     def masks_for(self, targets: Mapping[str, float]) -> dict[str, Tensor]:
         """Masks for these sparsities by parameter, given the scores and what is masked now."""
-        scores = self._held.pruned_first(self._scores.scores())
+        scores = self._scores.scores()
+        self._held.put_pruned_first(scores)
         least, most = self.layer_bounds
         least = min(least, *targets.values())  # a schedule that is still below it
         return compute_masks(

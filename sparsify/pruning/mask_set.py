@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsify.errors import SparsifyError, StateError
+from sparsify.pruning.order import all_finite
 
 
 class MaskSet:
@@ -29,7 +30,7 @@ class MaskSet:
 
     def replace(self, masks: Mapping[str, Tensor]) -> None:
         """Hold these masks (True = kept, in the parameters' shapes) and no earlier ones; does not apply them."""
-        kept = {name: int(mask.sum()) for name, mask in masks.items()}
+        kept = {name: int(torch.count_nonzero(mask)) for name, mask in masks.items()}
         self.masks = {name: mask for name, mask in masks.items() if kept[name] < mask.numel()}
         self._zeros = {name: mask.numel() - kept[name] for name, mask in self.masks.items()}
         self._weights = [self.parameters[name] for name in self.masks]
@@ -43,17 +44,18 @@ class MaskSet:
             torch._foreach_mul_(self._weights, self._factors)
             torch._foreach_add_(self._weights, 0.0)  # -0.0 becomes 0.0: equal bits for hashing and compression
 
-    def pruned_first(self, scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Finite scores, of either sign, in which whatever is masked already goes before all else."""
+    def put_pruned_first(self, scores: Mapping[str, Tensor]) -> None:
+        """Change finite scores, of either sign and in place, so that whatever is masked goes before all else."""
         if not self.masks:
-            return dict(scores)
+            return
         # Twice as far below the lowest: sums and means of blocks that hold a masked weight stay lowest, too.
-        below = min(0.0, *(float(s.min()) for s in scores.values())) * 2.0 - 1.0
-        return {n: s.masked_fill(~self.masks[n], below) if n in self.masks else s for n, s in scores.items()}
+        below = min(0.0, *(float(score.amin()) for score in scores.values() if score.numel())) * 2.0 - 1.0
+        for name, mask in self.masks.items():
+            scores[name].masked_fill_(~mask, below)
 
     def check_finite(self) -> None:
         """Raise SparsifyError if a parameter holds NaN or infinity: times zero they would stay NaN for ever."""
-        bad = [name for name, weight in self.parameters.items() if not bool(torch.isfinite(weight).all())]
+        bad = [name for name, weight in self.parameters.items() if not all_finite(weight)]
         if bad:
             shown = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
             raise SparsifyError(

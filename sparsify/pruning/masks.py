@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sparsify.errors import InputError
+from sparsify.pruning.order import all_finite, keep_highest
 from sparsify.pruning.patterns import REDUCTIONS, Pattern, check_fit, parse_pattern
 
 RATIO_SLACK = 1e-2  # recipes write 0.67 for 1:3
@@ -108,24 +109,14 @@ def _share(form: Pattern, name: str, sparsity: float) -> float:
 
 def _units(form: Pattern, name: str, score: Tensor, reduce: str) -> Tensor:
     check_fit(form, name, score.shape)
-    if not bool(torch.isfinite(score).all()):
+    if not all_finite(score):
         raise InputError(f"{name}: {int((~torch.isfinite(score)).sum())} of {score.numel()} scores are not finite")
     return form.units(score.float(), reduce)
 
 
 def _keep(units: Tensor, count: int) -> Tensor:
     """True for all but the ``count`` lowest; of equal ones the first go."""
-    if count <= 0 or count >= len(units):
-        return torch.full_like(units, count <= 0, dtype=torch.bool)
-    if units.is_cuda and torch.are_deterministic_algorithms_enabled():  # kthvalue refuses there
-        threshold = units.sort().values[count - 1]
-    else:
-        threshold = units.kthvalue(count).values
-    kept = units > threshold
-    equal = (units == threshold).nonzero().squeeze(1)
-    going = count - (len(units) - int(kept.sum()) - len(equal))
-    kept[equal[going:]] = True
-    return kept
+    return keep_highest([units], count)[0]
 
 
 def _keep_global(
@@ -133,18 +124,18 @@ def _keep_global(
 ) -> dict[str, Tensor]:
     if not units:
         return {}
-    bounded = [_bound(u, bounds) for u in units.values()]
-    flat = torch.cat(bounded)
+    parts = [_bound(u, bounds) for u in units.values()]
     if len(set(sizes.values())) == 1:
         count = round(sum(len(u) * shares[name] for name, u in units.items()))
-        fewest, most = int((flat == -torch.inf).sum()), int((flat != torch.inf).sum())
+        fewest = sum(math.floor(len(u) * bounds[0]) for u in parts)
+        most = sum(math.ceil(len(u) * bounds[1]) for u in parts)
         if not fewest <= count <= most:
-            raise InputError(f"{count} of {len(flat)} units are to go, but the layer bounds ask for {fewest} to {most}")
-        kept = _keep(flat, count)
-    else:
-        weights = torch.cat([torch.full_like(u, sizes[n], dtype=torch.int64) for n, u in units.items()])
-        kept = _keep_weighted(flat, weights, sum(len(u) * sizes[n] * shares[n] for n, u in units.items()))
-    return dict(zip(units, torch.split(kept, [len(u) for u in units.values()]), strict=True))
+            total = sum(len(u) for u in parts)
+            raise InputError(f"{count} of {total} units are to go, but the layer bounds ask for {fewest} to {most}")
+        return dict(zip(units, keep_highest(parts, count), strict=True))
+    weights = torch.cat([torch.full_like(u, sizes[n], dtype=torch.int64) for n, u in units.items()])
+    kept = _keep_weighted(torch.cat(parts), weights, sum(len(u) * sizes[n] * shares[n] for n, u in units.items()))
+    return dict(zip(units, torch.split(kept, [len(u) for u in parts]), strict=True))
 
 
 def _bound(units: Tensor, bounds: tuple[float, float]) -> Tensor:

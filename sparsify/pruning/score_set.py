@@ -74,12 +74,12 @@ class ScoreSet:
             self._kept[name] = term if before is None or not rule.keep else before.mul_(rule.keep).add_(term)
 
     def scores(self) -> dict[str, Tensor]:
-        """Scores by parameter, in the parameters' shapes; call only when ``ready``."""
+        """Scores by parameter, in the parameters' shapes, the caller's to change; call only when ``ready``."""
         if self.criterion == "magnitude":
             return {name: formulas.magnitude(weight) for name, weight in self.parameters.items()}
         if self.criterion == "random":
             return {name: formulas.random(weight, name) for name, weight in self.parameters.items()}
-        return dict(self._kept)
+        return {name: score.clone() for name, score in self._kept.items()}
 
     def clear(self) -> None:
         """Forget what was gathered, and free its memory."""
