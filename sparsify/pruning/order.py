@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -48,14 +48,14 @@ def kth_smallest(parts: Sequence[Tensor], k: int) -> Tensor:
     Returns:
         A float32 scalar.
     """
-    bin_, before = _find([_upper(part) for part in parts], k)
+    bin_, before = _find((_upper(part) for part in parts), k)
     near = torch.cat([part[_upper(part) == bin_] for part in parts])
     lower = _lower(near)
     exact, _ = _find([lower], k - before)
     return near[(lower == exact).to(torch.uint8).argmax()]
 
 
-def _find(codes: Sequence[Tensor], k: int) -> tuple[int, int]:
+def _find(codes: Iterable[Tensor], k: int) -> tuple[int, int]:
     """The k-th smallest of integers below 65536, and how many are smaller."""
     below = sum((torch.bincount(code, minlength=_BINS) for code in codes), torch.zeros((), dtype=torch.int64)).cumsum(0)
     found = int(torch.searchsorted(below, torch.tensor(k, device=below.device)))

@@ -4,22 +4,22 @@
 
 Time: CPU time of one update (finite check, scores, threshold, masks, counts, masks applied) on a schedule from 0 to 80%,
 each beside a ``kthvalue``, in one process; medians and their ratio. Memory: how far the peak of the resident memory
-rises, each in a process of its own; one byte a weight of the masks stays.
+rises, weights or numbers included, each in a process of its own; one byte a weight stays as masks.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sparsify.pruning.mask_set import MaskSet
 from sparsify.pruning.masks import compute_masks
@@ -66,19 +66,21 @@ def times(layers: int, rounds: int) -> dict[str, float]:
     return {"weights": len(numbers), "kthvalue_s": kth, "update_s": ours, "ratio": ours / kth}
 
 
+def peak() -> int:
+    """Highest resident memory of this process so far, in bytes (Linux; getrusage counts the parent's, too)."""
+    status = Path("/proc/self/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) * 1024
+
+
 def rise(layers: int, what: str) -> int:
-    """Bytes by which the peak rises; run in a fresh process."""
-    parameters = weights(layers)
-    numbers: Tensor | None = None
+    """Bytes by which the peak rises, the numbers themselves included; run in a fresh process."""
+    before = peak()
     if what == "kthvalue":
-        numbers = torch.cat([weight.detach().abs().flatten() for weight in parameters.values()])
-        parameters.clear()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    if numbers is not None:
+        numbers = torch.randn(layers * sum(rows * columns for rows, columns in SHAPES)).abs_()
         numbers.kthvalue(int(0.8 * len(numbers)))
     else:
-        update(MaskSet(parameters), 0.8)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+        update(MaskSet(weights(layers)), 0.8)
+    return peak() - before
 
 
 def memory(layers: int) -> dict[str, float]:
