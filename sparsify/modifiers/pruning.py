@@ -198,7 +198,7 @@ class GradualPruning(PatternModifier):
 
     def _sizes(self, final: float) -> dict[str, int]:
         """Weights of each parameter of a group; empty before it is attached."""
-        return {name: self._held.parameters[name].numel() for name, to in self._to.items() if to == final}
+        return {n: p.numel() for n, p in self._held.parameters.items() if self._to.get(n) == final}
 
     def _initial(self, sizes: Mapping[str, int]) -> float:
         if isinstance(self.init_sparsity, float):

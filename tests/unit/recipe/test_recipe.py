@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from pathlib import Path
 
 import pytest
@@ -219,43 +218,3 @@ def test_packaged_recipes_are_valid_modifiers(path: Path) -> None:
     modifiers = build(Recipe.load(path))
     assert len(modifiers) >= 4
     assert max(m.last_epoch() for m in modifiers) == Recipe.load(path).variables["num_epochs"]
-
-
-ENCODER_WEIGHTS = [
-    "bert.encoder.layer.0.attention.self.query.weight",
-    "bert.encoder.layer.5.attention.output.dense.weight",
-    "roberta.encoder.layer.0.intermediate.dense.weight",
-    "electra.encoder.layer.0.output.dense.weight",
-    "distilbert.transformer.layer.0.attention.q_lin.weight",
-    "distilbert.transformer.layer.0.ffn.lin2.weight",
-    "deberta.encoder.layer.0.attention.self.query_proj.weight",
-]
-OTHER_PARAMETERS = [
-    "bert.embeddings.word_embeddings.weight",
-    "bert.encoder.layer.0.attention.output.LayerNorm.weight",
-    "bert.encoder.layer.0.attention.output.dense.bias",
-    "distilbert.transformer.layer.0.sa_layer_norm.weight",
-    "deberta.encoder.rel_embeddings.weight",
-    "electra.embeddings_project.weight",
-    "bert.pooler.dense.weight",
-    "classifier.weight",
-]
-
-
-@pytest.mark.parametrize(
-    ("name", "sparsity"),
-    [
-        ("pruned50-none", 0.5),
-        ("pruned50_quant-none", 0.5),
-        ("pruned80-none", 0.8),
-        ("pruned80_quant-none", 0.8),
-        ("pruned90-none", 0.9),
-    ],
-)
-def test_the_packaged_pruning_takes_every_encoder_matrix_once_at_the_stated_mean(name: str, sparsity: float) -> None:
-    recipe = Recipe.load(f"zoo:nlp/token_classification/minilm-l6/pytorch/huggingface/wnut17/{name}")
-    levels = next(m.fields["final_sparsity"] for m in recipe.modifiers if m.type == "GMPruningModifier")
-    patterns = [re.compile(p.removeprefix("re:")) for selectors in levels.values() for p in selectors]
-    assert all(sum(bool(p.match(weight)) for p in patterns) == 1 for weight in ENCODER_WEIGHTS)
-    assert not any(p.match(other) for p in patterns for other in OTHER_PARAMETERS)
-    assert sum(levels) / len(levels) == pytest.approx(sparsity, abs=0.001)
