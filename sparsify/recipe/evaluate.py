@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sparsify.errors import Problem
+from sparsify.recipe.document import Section
 from sparsify.recipe.expressions import ExpressionProblem, evaluate, expression_in, names_in
+from sparsify.recipe.mappings import merged, placeholder
 from sparsify.recipe.nodes import MAX_DEPTH, MAX_NODES, MappingNode, Mark, Node, ScalarNode, SequenceNode, problem
-from sparsify.recipe.parse import Section, merged
 from sparsify.recipe.scalars import scalar
 
 Path = tuple[Any, ...]
@@ -25,10 +26,13 @@ class Evaluator:
         text: Recipe text, to place errors inside expressions.
         problems: Where problems go.
         expressions: Whether ``eval(...)`` is evaluated (else it stays text).
+        warnings: Where repeated keys go, whose last value then holds; None: they are problems.
     """
 
-    def __init__(self, text: str, problems: list[Problem], expressions: bool = True) -> None:
-        self.text, self.problems, self.expressions = text, problems, expressions
+    def __init__(
+        self, text: str, problems: list[Problem], expressions: bool = True, warnings: list[Problem] | None = None
+    ) -> None:
+        self.text, self.problems, self.expressions, self.warnings = text, problems, expressions, warnings
         self.budget = MAX_NODES
 
     def variables(self, section: Section, outer: Mapping[str, Any], path: str = "") -> dict[str, Any]:
@@ -61,6 +65,10 @@ class Evaluator:
         """Evaluated value of ``node``; ``marks`` takes the place of each part by its path from ``at`` on."""
         if marks is not None:
             marks[at] = node.mark
+            if name := placeholder(node):
+                hint = f"put a value in its place, or give one:  --recipe_args {name}=..."
+                self._report(node.mark, f"{{{name}}} is a placeholder of a template, not a value", path, hint)
+                return FAILED
         if isinstance(node, ScalarNode):
             return self._scalar(node, scope, path)
         if node.tag not in _PLAIN_TAGS:
@@ -87,9 +95,7 @@ class Evaluator:
         failed = False
         for key_node, value_node in merged(node):
             key = self._key(key_node, scope, path, names_only)
-            if key is FAILED or key in seen:
-                if key is not FAILED:
-                    self._report(key_node.mark, f"duplicate key {key!r}", path, f"first given in line {seen[key].line}")
+            if key is FAILED or (key in seen and not self._repeated(key, key_node, seen[key], path)):
                 failed = True
                 continue
             seen[key] = key_node.mark
@@ -99,6 +105,15 @@ class Evaluator:
             failed |= value is FAILED
             result[key] = value
         return FAILED if failed else result
+
+    def _repeated(self, key: Any, node: Node, first: Mark, path: str) -> bool:
+        """Report a repeated key; whether it is passed over, its last value holding as with other YAML readers."""
+        if self.warnings is None or not isinstance(key, str):
+            self._report(node.mark, f"duplicate key {key!r}", path, f"first given in line {first.line}")
+            return False
+        message = f"{key} is given twice: this value holds, not that of line {first.line}"
+        self.warnings.append(problem(node.mark, message, f"{path}.{key}" if path else key))
+        return True
 
     def _key(self, node: Node, scope: Mapping[str, Any], path: str, names_only: bool) -> Any:
         if not isinstance(node, ScalarNode):

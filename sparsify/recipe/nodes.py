@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -71,16 +72,44 @@ class SourceText:
         origin: What the user named: path, stub, or ``<string>``.
         file: What error messages name.
         skipped: Lines of the file before ``text`` begins (front matter).
+        folder: Where relative paths in the text lead from; None: the current folder.
+        confined: Whether it may name only files inside ``folder`` (recipes of a zoo).
+        lines: For text put together from several places: for each line the columns (from 0) at which a piece from
+            elsewhere begins, and its place there. None: the text is the file's own.
     """
 
     text: str
     origin: str
     file: str
     skipped: int = 0
+    folder: Path | None = None
+    confined: bool = False
+    lines: tuple[tuple[tuple[int, Mark], ...], ...] | None = None
 
     def mark(self, line: int, column: int) -> Mark:
         """Place for a 0-based line and column of ``text``."""
-        return Mark(self.file, line + 1 + self.skipped, column + 1)
+        if self.lines is None:
+            return Mark(self.file, line + 1 + self.skipped, column + 1)
+        pieces = self.lines[min(line, len(self.lines) - 1)] if self.lines else ()
+        begun = [piece for piece in pieces if piece[0] <= column] or list(pieces[:1])
+        if not begun:
+            return Mark(self.file, 1, 1)
+        start, place = begun[-1]
+        return Mark(place.file, place.line, place.column + max(0, column - start))
+
+    def edited(self, text: str, inserted: Mapping[int, str] | None = None) -> SourceText:
+        """The source with another text of as many lines, but for lines ``inserted`` (index in ``text``: their file)."""
+        if not inserted:
+            return replace(self, text=text)
+        old = iter(range(self.text.count("\n") + 1))
+        lines = []
+        for index in range(text.count("\n") + 1):
+            if index in inserted:
+                lines.append(((0, Mark(inserted[index], 1, 1)),))
+            else:
+                line = next(old)
+                lines.append(self.lines[line] if self.lines and line < len(self.lines) else ((0, self.mark(line, 0)),))
+        return replace(self, text=text, lines=tuple(lines))
 
     def mark_at(self, index: int) -> Mark:
         """Place of a character of ``text``."""

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from sparsify.errors import Problem, RecipeError
+from sparsify.recipe.document import Document
+from sparsify.recipe.edits import Edits, as_written
 from sparsify.recipe.evaluate import Evaluator
-from sparsify.recipe.expressions import near
-from sparsify.recipe.nodes import MAX_CHARACTERS, Node, SourceText, compose, problem
-from sparsify.recipe.parse import Document
-from sparsify.recipe.scalars import written
+from sparsify.recipe.expressions import expression_in, names_in, near
+from sparsify.recipe.mappings import all_nodes, placeholder
+from sparsify.recipe.nodes import MAX_CHARACTERS, Node, ScalarNode, SourceText, compose, problem
 
 RecipeArgs = Mapping[str, Any] | str | Path | None
+_WHAT = "recipe_args"
 _FORMS = "give a dict, JSON text such as '{\"num_epochs\": 3}', a .json or .yaml file, or  num_epochs=3,init_lr=1e-4"
 _FILES = {".json", ".yaml", ".yml"}
 _PAIR = re.compile(r"\s*([^=:\s]+)\s*[=:](.*)", re.DOTALL)
-# What may stand before a value: anchors, and the comments and line breaks after them.
-_ANCHOR = re.compile(r"&[^\s,\[\]{}]+")
-_PROPERTIES = re.compile(r"(?:[&!][^\s,\[\]{}]*(?:[ \t]*(?:#[^\n]*)?\n)*[ \t]*)*")
+_IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 
 
 def read_args(args: RecipeArgs) -> dict[str, Any]:
@@ -97,15 +97,20 @@ def _pairs(text: str) -> dict[str, Any]:
         name, value = match[1], match[2].strip()
         if name in result:
             raise RecipeError(Problem(f"recipe_args: {name} is given twice"))
-        result[name] = _value(name, value)
+        result[name] = read_value(name, value, "recipe_args")
     return result
 
 
-def _value(name: str, text: str) -> Any:
+def read_value(name: str, text: str, what: str) -> Any:
+    """A value as YAML reads it; ``eval(...)`` stays as it is.
+
+    Raises:
+        RecipeError: It is no YAML; ``what`` and ``name`` say where it came from.
+    """
     if text.startswith("eval("):
         return text
     problems: list[Problem] = []
-    source = SourceText(text + "\n", "recipe_args", f"recipe_args {name}")
+    source = SourceText(text + "\n", what, f"{what} {name}")
     root = compose(source)
     value = Evaluator(source.text, problems, expressions=False).value(root, {}, name) if root is not None else None
     if problems:
@@ -129,54 +134,51 @@ def _split(text: str) -> list[str]:
     return [part for part in parts if part.strip()]
 
 
-def apply_args(source: SourceText, document: Document, args: Mapping[str, Any]) -> tuple[str, list[Problem]]:
-    """Text of a recipe with variables set to ``args``: at the top level and in every stage that has them.
+def apply_args(source: SourceText, document: Document, args: Mapping[str, Any]) -> tuple[SourceText, list[Problem]]:
+    """A recipe's source with variables set to ``args``: at the top level and in every stage that has them.
 
-    Comments, layout and line numbers are kept. Returns the new text and what could not be set.
+    What the recipe uses without defining it, in ``eval(...)`` or as ``{name}``, is defined or filled in. Comments and
+    layout are kept. Returns the new source and what could not be set.
     """
     problems: list[Problem] = []
+    open_names = _undefined(document)
     known = {name for section in document.sections for name in section.variables}
-    edits: dict[tuple[int, int], str] = {}
+    edits = Edits(source, _WHAT)
     for name, value in args.items():
-        if name not in known:
-            hint = near(str(name), known, "variables of this recipe")
-            problems.append(Problem(f"recipe_args: the recipe has no variable {name!r}", source.file, hint=hint))
+        if name not in known and name not in open_names:
+            hint = near(str(name), known | set(open_names), "variables of this recipe")
+            problems.append(Problem(f"{_WHAT}: the recipe has no variable {name!r}", source.file, hint=hint))
             continue
         try:
-            replacement = written(value)
-        except (ValueError, RecursionError) as error:
-            problems.append(Problem(f"recipe_args: {name}: {error}", source.file, hint=_FORMS))
+            text = as_written(value)
+        except ValueError as error:
+            problems.append(Problem(f"{_WHAT}: {name}: {error}", source.file, hint=_FORMS))
             continue
-        for section in document.sections:
-            if name in section.variables:
-                node = section.variables[name]
-                edits[_span(source.text, node)] = _fitted(source.text, node, replacement)
-    return _edited(source, edits, problems), problems
+        nodes = [section.variables[name] for section in document.sections if name in section.variables]
+        for node in {node.start: node for node in [*nodes, *open_names.get(name, [])]}.values():
+            edits.replace(node, text)
+        if name not in known and not open_names[name] and (trouble := edits.add_variable(document, name, text)):
+            problems.append(Problem(f"{_WHAT}: {name}: {trouble}", source.file))
+    return edits.made(problems), problems
 
 
-def _span(text: str, node: Node) -> tuple[int, int]:
-    """Where the value stands: behind its anchor, which stays, but with its type tag, which the new value may not fit."""
-    match = None if node.tag else _PROPERTIES.match(text, node.start)
-    start = min(match.end() if match else node.start, node.end)
-    return start, start + len(text[start : node.end].rstrip())
+def _undefined(document: Document) -> dict[str, list[Node]]:
+    """Names that are used and defined nowhere: the placeholders to fill in, none for those of expressions."""
+    known = {name for section in document.sections for name in section.variables}
+    found: dict[str, list[Node]] = {}
+    for node in all_nodes(document):
+        if name := placeholder(node):
+            found.setdefault(name, []).append(node)
+        elif isinstance(node, ScalarNode):
+            for used in _used(node, known):
+                found.setdefault(used, [])
+    return {name: nodes for name, nodes in found.items() if nodes or name not in known}
 
 
-def _fitted(text: str, node: Node, replacement: str) -> str:
-    start, end = _span(text, node)
-    line = text[text.rfind("\n", 0, start) + 1 : start]
-    # An empty value ends right behind the colon; a list may stand as far left as its key, where a value may not.
-    lead = " " if line and not line[-1].isspace() and line[-1] not in "[{,(" else "  " if not line.strip() else ""
-    properties = _PROPERTIES.match(text, start) if node.tag else None
-    anchors = "".join(f"{anchor} " for anchor in _ANCHOR.findall(properties[0])) if properties else ""
-    return lead + anchors + replacement + "\n" * text.count("\n", start, end)
-
-
-def _edited(source: SourceText, edits: Mapping[tuple[int, int], str], problems: list[Problem]) -> str:
-    text, bound = source.text, len(source.text)
-    for (start, end), replacement in sorted(edits.items(), reverse=True):
-        if end > bound:
-            mark = source.mark_at(start)
-            problems.append(problem(mark, "recipe_args set a variable and a part of it that it takes from an anchor"))
-            continue
-        text, bound = text[:start] + replacement + text[end:], start
-    return text
+def _used(node: ScalarNode, known: set[str]) -> Iterator[str]:
+    try:
+        expression = expression_in(node.text)
+    except ValueError:
+        return
+    if expression is not None:
+        yield from (name for name in names_in(expression, known) if _IDENTIFIER.fullmatch(name))

@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from sparsify.errors import Problem, RecipeError
+from sparsify.recipe.document import Document, Entry, Section
 from sparsify.recipe.evaluate import FAILED, Evaluator
+from sparsify.recipe.extends import extended
 from sparsify.recipe.files import write_atomically
+from sparsify.recipe.mappings import text_of
 from sparsify.recipe.nodes import Mark, SourceText
 from sparsify.recipe.overrides import RecipeArgs, apply_args, read_args
-from sparsify.recipe.parse import Document, Entry, Section, parse
+from sparsify.recipe.parse import parse
+from sparsify.recipe.paths import FieldValues, read_fields, set_fields
 from sparsify.recipe.source import read_source, text_source
 
 __all__ = ["Mark", "ModifierSpec", "Recipe", "Stage"]
@@ -43,11 +47,17 @@ class ModifierSpec:
 
 @dataclass(slots=True)
 class Stage:
-    """Modifiers that run together; ``variables`` are those visible to them. ``default`` where there are no stages."""
+    """Modifiers that run together; ``default`` where a recipe has no stages.
+
+    Attributes:
+        variables: Those visible to the modifiers.
+        run_type: ``train`` or ``oneshot``, None where the recipe does not say.
+    """
 
     name: str
     modifiers: list[ModifierSpec]
     variables: dict[str, Any]
+    run_type: str | None = None
 
 
 @dataclass(slots=True)
@@ -61,6 +71,7 @@ class Recipe:
             gives an equal recipe.
         origin: What it was loaded from.
         metadata: ``__metadata__`` of the recipe; of stages, under their names.
+        warnings: What was read in spite of something odd about it.
     """
 
     stages: list[Stage]
@@ -68,23 +79,28 @@ class Recipe:
     text: str
     origin: str = field(compare=False)
     metadata: dict[str, Any]
+    warnings: list[Problem] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
-    def load(cls, source: str | Path, recipe_args: RecipeArgs = None) -> Recipe:
+    def load(cls, source: str | Path, recipe_args: RecipeArgs = None, set_fields: FieldValues = None) -> Recipe:
         """Read a recipe.
 
         Args:
             source: A .yaml, .yml, .md (front matter) or .json path, a checkpoint folder, a ``zoo:`` stub, or YAML text.
             recipe_args: New values of variables: dict, JSON text, JSON or YAML file, or ``k=v,k2=v2``.
+            set_fields: New values of modifiers' fields by path (``GMPruningModifier.final_sparsity``,
+                ``pruning_modifiers[0].end_epoch``): a dict, or ``path=value`` texts. They come after recipe_args.
 
         Raises:
             RecipeError: With every problem found, each at its line and column.
             ZooError: The stub is malformed or not found.
         """
-        return _whole(*cls.read(source, recipe_args))
+        return _whole(*cls.read(source, recipe_args, set_fields))
 
     @classmethod
-    def read(cls, source: str | Path, recipe_args: RecipeArgs = None) -> tuple[Recipe, list[Problem]]:
+    def read(
+        cls, source: str | Path, recipe_args: RecipeArgs = None, set_fields: FieldValues = None
+    ) -> tuple[Recipe, list[Problem]]:
         """As ``load``, but problems of single values come beside a recipe that lacks the modifiers they stand in.
 
         So whoever validates modifiers can report the mistakes of both kinds at once.
@@ -93,16 +109,18 @@ class Recipe:
             RecipeError: The text is no recipe at all.
             ZooError: The stub is malformed or not found.
         """
-        return _load(read_source(source), recipe_args)
+        return _load(read_source(source), recipe_args, set_fields)
 
     @classmethod
-    def from_text(cls, text: str, origin: str = "<string>", recipe_args: RecipeArgs = None) -> Recipe:
+    def from_text(
+        cls, text: str, origin: str = "<string>", recipe_args: RecipeArgs = None, set_fields: FieldValues = None
+    ) -> Recipe:
         """Read a recipe from YAML text; ``origin`` is what errors name.
 
         Raises:
             RecipeError: With every problem found, each at its line and column.
         """
-        return _whole(*_load(text_source(text, origin), recipe_args))
+        return _whole(*_load(text_source(text, origin), recipe_args, set_fields))
 
     @property
     def modifiers(self) -> list[ModifierSpec]:
@@ -134,35 +152,34 @@ def in_order(problems: Sequence[Problem]) -> list[Problem]:
     return sorted(problems, key=lambda p: (p.line or 0, p.column or 0))
 
 
-def _load(source: SourceText, recipe_args: RecipeArgs) -> tuple[Recipe, list[Problem]]:
-    args = read_args(recipe_args)
-    document = parse(source)
+def _load(source: SourceText, recipe_args: RecipeArgs, fields: FieldValues) -> tuple[Recipe, list[Problem]]:
+    args, values = read_args(recipe_args), read_fields(fields)
+    source = extended(source)
     problems: list[Problem] = []
     if args:
-        text, problems = apply_args(source, document, args)
-        source = SourceText(text, source.origin, source.file, source.skipped)
-        document = parse(source)
-    return _evaluated(source, document, problems), problems
+        source, problems = apply_args(source, parse(source), args)
+    if values:
+        source, unset = set_fields(source, values)
+        problems += unset
+    return _evaluated(source, parse(source), problems), problems
 
 
 def _evaluated(source: SourceText, document: Document, problems: list[Problem]) -> Recipe:
     problems += document.problems
-    evaluator = Evaluator(source.text, problems)
+    warnings = document.warnings
+    evaluator = Evaluator(source.text, problems, warnings=warnings)
     variables = evaluator.variables(document.root, {})
-    stages = [
-        _stage(evaluator, section, variables, f"{section.name}.")
-        for section in document.stages
-        if section.name != document.root.name or document.stages
-    ]
+    stages = [_stage(evaluator, section, variables, f"{section.name}.") for section in document.stages]
     if not document.stages:
-        specs = _specs(evaluator, document.root, variables)
-        stages = [Stage(document.root.name, specs, variables)]
-    return Recipe(stages, variables, source.text, source.origin, _metadata(source, document, problems))
+        stages = [Stage(document.root.name, _specs(evaluator, document.root, variables), variables)]
+    metadata = _metadata(source, document, problems, warnings)
+    return Recipe(stages, variables, source.text, source.origin, metadata, warnings)
 
 
 def _stage(evaluator: Evaluator, section: Section, outer: Mapping[str, Any], path: str) -> Stage:
     scope = {**outer, **evaluator.variables(section, outer, path)}
-    return Stage(section.name, _specs(evaluator, section, scope), scope)
+    run_type = None if section.run_type is None else text_of(section.run_type)
+    return Stage(section.name, _specs(evaluator, section, scope), scope, run_type)
 
 
 def _specs(evaluator: Evaluator, section: Section, scope: Mapping[str, Any]) -> list[ModifierSpec]:
@@ -180,8 +197,10 @@ def _spec(evaluator: Evaluator, entry: Entry, stage: str, scope: Mapping[str, An
     return spec
 
 
-def _metadata(source: SourceText, document: Document, problems: list[Problem]) -> dict[str, Any]:
-    reader = Evaluator(source.text, problems, expressions=False)
+def _metadata(
+    source: SourceText, document: Document, problems: list[Problem], warnings: list[Problem]
+) -> dict[str, Any]:
+    reader = Evaluator(source.text, problems, expressions=False, warnings=warnings)
     found: dict[str, Any] = {}
     for section in document.sections:
         if section.metadata is None:

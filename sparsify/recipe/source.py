@@ -48,17 +48,17 @@ def text_source(text: str, origin: str = "<string>") -> SourceText:
 
 def _file(path: Path, origin: str) -> SourceText:
     text = _normal(_read(path))
-    file = str(path)
+    file, folder, confined = str(path), path.parent, origin.startswith("zoo:")
     if path.suffix.lower() == ".json":
         # JSON allows tabs between its parts, YAML does not; inside strings JSON has none.
-        return SourceText(text.replace("\t", " "), origin, file)
+        text = text.replace("\t", " ")
     if path.suffix.lower() != ".md":
-        return SourceText(text, origin, file)
+        return SourceText(text, origin, file, folder=folder, confined=confined)
     cut = _front_matter(text, file)
     if cut is None:
         hint = "put the recipe between two lines that are just --- (or +++)"
         raise RecipeError(Problem("no front matter found in this Markdown file", file, 1, 1, hint=hint))
-    return SourceText(cut.text, origin, file, cut.skipped)
+    return SourceText(cut.text, origin, file, cut.skipped, folder, confined)
 
 
 def _read(path: Path) -> str:
