@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
+from typing import Literal
 
 _SLACK = 1e-6  # of a step: 0.1 + 0.2 epochs must not start one step late
+_TIME = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(%|steps?|epochs?)", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -62,3 +65,42 @@ def update_steps(clock: Clock, start: float, end: float, frequency: float) -> li
     if end >= 0:
         steps.append(max(last, first))
     return steps
+
+
+@dataclass(frozen=True, slots=True)
+class RelativeTime:
+    """A time written as ``20%`` of the run or as ``500 steps``; how many epochs it is depends on the run."""
+
+    amount: float
+    unit: Literal["%", "steps"]
+
+    def epochs(self, length: float, steps_per_epoch: int) -> float:
+        """In epochs.
+
+        Args:
+            length: Epochs of the run (of the stage, in a recipe with stages).
+            steps_per_epoch: Optimizer steps in one epoch.
+        """
+        return self.amount / 100.0 * length if self.unit == "%" else self.amount / steps_per_epoch
+
+    def __str__(self) -> str:
+        return f"{self.amount:g}%" if self.unit == "%" else f"{self.amount:g} steps"
+
+
+def parse_time(text: str) -> float | RelativeTime | None:
+    """A time in words: ``20%``, ``500 steps``, ``2 epochs``; None if ``text`` is none.
+
+    Raises:
+        ValueError: It is one that cannot be: over 100%, or a part of a step.
+    """
+    match = _TIME.fullmatch(text.strip())
+    if match is None:
+        return None
+    amount, unit = float(match[1]), match[2]
+    if unit.startswith("epoch"):
+        return amount
+    if unit == "%" and amount > 100:
+        raise ValueError(f"{text.strip()} is more than the whole run: at most 100%")
+    if unit != "%" and not amount.is_integer():
+        raise ValueError(f"a step is not divided: a whole number of steps, not {text.strip()}")
+    return RelativeTime(amount, "%" if unit == "%" else "steps")

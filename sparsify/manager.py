@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,31 +23,44 @@ from sparsify.plan import conflicts, epochs_of, not_available
 from sparsify.quantization.calibrate import calibrate
 from sparsify.quantization.layers import quantizers
 from sparsify.recipe.recipe import Recipe
-from sparsify.run import TrainingRun
+from sparsify.run import TrainingRun, settle
 from sparsify.select import names_of
 
 if TYPE_CHECKING:
     from sparsify.analysis.report import ModelReport
 
+logger = logging.getLogger(__name__)
+_SHOWN = 5
 T = TypeVar("T")
 
 
 def load_recipe(
-    source: str | Path, recipe_args: Mapping[str, Any] | str | Path | None = None, *, distillation: bool = True
+    source: str | Path,
+    recipe_args: Mapping[str, Any] | str | Path | None = None,
+    *,
+    set_fields: Mapping[str, Any] | Sequence[str] | None = None,
+    distillation: bool = True,
 ) -> ModifierManager:
     """Read and validate a recipe.
 
     Args:
         source: Path, zoo stub, YAML text, or a checkpoint folder with a ``recipe.yaml``.
         recipe_args: Overrides of the recipe's variables: dict, JSON text, JSON or YAML file, or ``k=v,k2=v2``.
+        set_fields: New values of modifiers' fields by path, after ``recipe_args``: a dict such as
+            ``{"GMPruningModifier.final_sparsity": 0.8}``, or ``path=value`` texts.
         distillation: False drops the recipe's distillation modifiers.
 
     Raises:
         RecipeError: With every problem of the recipe, each at its line and column.
         ZooError: A stub that leads nowhere.
     """
-    recipe, problems = Recipe.read(source, recipe_args)
-    return ModifierManager(recipe, distillation=distillation, problems=problems)
+    recipe, problems = Recipe.read(source, recipe_args, set_fields)
+    manager = ModifierManager(recipe, distillation=distillation, problems=problems)
+    for warning in manager.warnings[:_SHOWN]:
+        logger.warning("%s", warning)
+    if (more := len(manager.warnings) - _SHOWN) > 0:
+        logger.warning("%s: %d more like these", recipe.origin, more)
+    return manager
 
 
 class ModifierManager:
@@ -54,11 +69,13 @@ class ModifierManager:
     Attributes:
         recipe: The recipe it came from.
         modifiers: Its modifiers, in file order.
+        warnings: What was read in spite of something odd about it.
     """
 
     def __init__(self, recipe: Recipe, *, distillation: bool = True, problems: Sequence[Problem] = ()) -> None:
         self.recipe = recipe
-        modifiers = build(recipe, problems)
+        self.warnings = [*recipe.warnings]
+        modifiers = build(recipe, problems, self.warnings)
         self.modifiers: list[Modifier] = [m for m in modifiers if distillation or m.kind != "distillation"]
 
     @property
@@ -118,6 +135,7 @@ class ModifierManager:
         made = _teacher(teacher, model)
         if made is not None:
             made.shared = sum(m.kind == "distillation" for m in self.modifiers) > 1
+        settle(self.modifiers, clock)
         run = TrainingRun(self.modifiers, model, optimizer, clock, made, set_rates)
         run.open()
         found = conflicts(self.modifiers, self._parameters(model))
@@ -204,7 +222,8 @@ class ModifierManager:
         """
         self.check_available()
         self.apply_structure(model)
-        epochs = max(self.max_epochs, 1)
+        # What depends on a run's length holds a guess, which may lie after the other times: only the order matters.
+        epochs = math.ceil(max(self.max_epochs, 1, *(max(m.start, m.end) for m in self.modifiers)))
         still = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.0)
         acting = [m for m in self.modifiers if m.kind == "pruning"]
         run = TrainingRun(acting, model, still, Clock(1, epochs))

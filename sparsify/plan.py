@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from sparsify.clock import Clock
 from sparsify.errors import Problem
 from sparsify.modifiers.base import LearningRateBase, Modifier
-from sparsify.run import LearningRates, Phase
+from sparsify.run import LearningRates, Phase, settle
 from sparsify.select import ALL, ALL_PRUNABLE
 
 
@@ -73,6 +73,7 @@ def timeline(
 
 class _Course:
     def __init__(self, modifiers: Sequence[Modifier], clock: Clock, groups: int) -> None:
+        settle(modifiers, clock)
         self.clock, self.groups = clock, range(groups)
         self.rates = LearningRates(modifiers, clock)
         self.phases = [Phase(m, clock) for m in modifiers]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from sparsify.clock import Clock
-from sparsify.errors import InputError, RecipeError, StateError
+from sparsify.errors import InputError, Problem, RecipeError, StateError
 from sparsify.modifiers.base import LearningRateBase, Modifier
 
 _STATE_VERSION = 1
@@ -43,6 +43,22 @@ def fingerprint(modifier: Modifier) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def settle(modifiers: Sequence[Modifier], clock: Clock) -> None:
+    """Turn times that depend on the run (``20%``, ``500 steps``) into epochs; needed before anything is planned.
+
+    Raises:
+        RecipeError: With every time that does not fit the run, where it is written.
+    """
+    problems: list[Problem] = []
+    for modifier in modifiers:
+        try:
+            modifier.settle(clock)
+        except RecipeError as error:
+            problems += error.problems
+    if problems:
+        raise RecipeError(problems)
+
+
 class LearningRates:
     """All learning-rate modifiers of a recipe as one function of the step; it holds no state."""
 
@@ -69,7 +85,7 @@ class TrainingRun:
     """Drives modifiers from torch's own optimizer step hooks. Made by ``ModifierManager.attach`` and ``wrap``.
 
     Args:
-        modifiers: In recipe order; events go by their ``order``.
+        modifiers: In recipe order, settled; events go by their ``order``.
         model: The model, unwrapped.
         optimizer: The real torch optimizer.
         clock: Steps per epoch and total steps.

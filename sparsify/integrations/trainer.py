@@ -17,7 +17,7 @@ from sparsify.clock import Clock
 from sparsify.errors import InputError, StateError
 from sparsify.export.checkpoint import RECIPE_FILE
 from sparsify.manager import unwrap, unwrap_optimizer
-from sparsify.run import LearningRates, TrainingRun
+from sparsify.run import LearningRates, TrainingRun, settle
 from sparsify.state import STATE_FILE, read_state, write_state
 
 if TYPE_CHECKING:
@@ -188,7 +188,9 @@ class WrappedTrainer:
         trainer = self.trainer
         if trainer.lr_scheduler is None:
             steps = self._steps_of(num_training_steps)
-            rates = LearningRates(self.manager.modifiers, Clock(steps, num_training_steps))
+            clock = Clock(steps, num_training_steps)
+            settle(self.manager.modifiers, clock)
+            rates = LearningRates(self.manager.modifiers, clock)
             trainer.lr_scheduler = RecipeSchedule(optimizer or trainer.optimizer, rates)
             trainer._created_lr_scheduler = True
         return trainer.lr_scheduler

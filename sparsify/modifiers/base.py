@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Protocol
 
 import torch
@@ -42,11 +43,27 @@ class Run(Protocol):
         """What a gradient scaler has multiplied the gradients by that ``on_gradients`` sees."""
 
 
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """Times of a modifier that depend on the run.
+
+    Attributes:
+        names: The fields that hold them.
+        resolve: From when the stage begins, how long it is, how long the run is from there (all in epochs), and the
+            steps per epoch, to a modifier whose fields are epochs.
+    """
+
+    names: frozenset[str]
+    resolve: Callable[[float, float, float, int], Modifier]
+
+
 class Modifier(BaseModel):
     """Base of all modifiers: validated fields, and one method per event of a training run.
 
     Epochs are counted from the start of the modifier's stage; ``start_epoch`` below 0 means at once, ``end_epoch``
-    below 0 means never. ``update_frequency`` is in epochs, 0 or below means each optimizer step.
+    below 0 means never. ``update_frequency`` is in epochs, 0 or below means each optimizer step. A recipe may also
+    write any of these times as ``20%`` of the run or as ``500 steps``: such a modifier is settled, its fields turned
+    into epochs, when the run's length and its steps per epoch are known, and validated again then.
 
     Events, in the order in which a run meets them::
 
@@ -65,7 +82,7 @@ class Modifier(BaseModel):
     Modifiers of lower ``order`` go first in each event, wherever they stand in the file.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True, validate_default=False)
+    model_config = ConfigDict(extra="forbid", strict=True, validate_default=False, allow_inf_nan=False)
 
     order: ClassVar[int] = 50
     kind: ClassVar[str] = "training"
@@ -82,6 +99,10 @@ class Modifier(BaseModel):
     """Whether its behaviour is built; where not, it validates and shows in plans, and a run refuses it."""
     instead: ClassVar[str | None] = None
     """What to use in place of one that is not available yet."""
+    more_epochs: ClassVar[tuple[str, ...]] = ()
+    """Further points in time inside other fields, as in ``lr_kwargs.milestones``."""
+    spans: ClassVar[tuple[str, ...]] = ("update_frequency",)
+    """Fields that hold a length of time, written as ``more_epochs`` are."""
 
     start_epoch: float = Field(-1.0, description="epoch at which it begins; -1: at once")
     end_epoch: float = Field(-1.0, description="epoch at which it ends; -1: never")
@@ -89,6 +110,9 @@ class Modifier(BaseModel):
 
     _key: str = PrivateAttr(default="")
     _offset: float = PrivateAttr(default=0.0)
+    _begin: float = PrivateAttr(default=0.0)
+    _length: float | None = PrivateAttr(default=None)
+    _unsettled: Unsettled | None = PrivateAttr(default=None)
     _place: Problem | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
@@ -111,9 +135,38 @@ class Modifier(BaseModel):
         """Where it stands in the recipe's text, as in ``pruning_modifiers[0]``; its key where there is no text."""
         return (self._place and self._place.path) or self._key
 
-    def place(self, key: str, offset: float) -> None:
-        """Say where the modifier stands and at which epoch of the run its stage begins."""
-        self._key, self._offset = key, offset
+    def place(self, key: str, offset: float, begin: float = 0.0, length: float | None = None) -> None:
+        """Say where the modifier stands.
+
+        Args:
+            key: See ``key``.
+            offset: Epoch of the run at which its times are counted from.
+            begin: When its stage begins, so counted.
+            length: Epochs of its stage; None: to the end of the run.
+        """
+        self._key, self._offset, self._begin, self._length = key, offset, begin, length
+
+    def leave_unsettled(self, unsettled: Unsettled) -> None:
+        """Say that some times depend on the run; until ``settle`` the fields hold a guess."""
+        self._unsettled = unsettled
+
+    @property
+    def settled(self) -> bool:
+        """Whether all times are known without the run's length and steps per epoch."""
+        return self._unsettled is None
+
+    def settle(self, clock: Clock) -> None:
+        """Turn times that depend on the run into epochs; may be called again, for another run.
+
+        Raises:
+            RecipeError: They do not go together, or lie after the run's end; placed where they are written.
+        """
+        if self._unsettled is None:
+            return
+        left = clock.epoch_of(clock.total_steps) - self._offset - self._begin
+        length = left if self._length is None else self._length
+        fresh = self._unsettled.resolve(self._begin, length, left, clock.steps_per_epoch)
+        self.__dict__.update(fresh.__dict__)
 
     def written_at(self, place: Problem) -> None:
         """Remember where in the recipe's text the modifier stands (file, line, column, path)."""
@@ -131,7 +184,7 @@ class Modifier(BaseModel):
     @property
     def start(self) -> float:
         """First epoch of the run in which it is active (0 for at once)."""
-        return self._offset + max(self.start_epoch, 0.0)
+        return self._offset + (self.start_epoch if self.start_epoch >= 0 else self._begin)
 
     @property
     def end(self) -> float:
@@ -139,9 +192,17 @@ class Modifier(BaseModel):
         return -1.0 if self.end_epoch < 0 else self._offset + self.end_epoch
 
     def last_epoch(self) -> float:
-        """Latest epoch of the run that any of its time fields names (0 if none): the run must last so long."""
-        times = [getattr(self, name) for name in self.epoch_fields]
-        return max((self._offset + t for t in times if t is not None and t >= 0), default=0.0)
+        """Latest epoch of the run that any of its time fields names (0 if none): the run must last so long.
+
+        Times that depend on the run do not count.
+        """
+        return max((self._offset + time for time in self.points()), default=0.0)
+
+    def points(self) -> list[float]:
+        """The points in time that its fields name, as they are written; without those that depend on the run."""
+        unsettled = () if self._unsettled is None else self._unsettled.names
+        times = [getattr(self, name) for name in self.epoch_fields if name not in unsettled]
+        return [time for time in times if time is not None and time >= 0]
 
     def update_steps(self, clock: Clock) -> list[int]:
         """Steps at which ``on_update`` is called."""

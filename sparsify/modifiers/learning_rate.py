@@ -6,7 +6,7 @@ import difflib
 import itertools
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -60,6 +60,8 @@ class LearningRateFunctionModifier(_LearningRate):
     ending on ``final_lr``, the last one shortened to what is left. A warm-up is a ``linear`` one from 0.
     """
 
+    spans: ClassVar[tuple[str, ...]] = ("update_frequency", "cycle_epochs")
+
     start_epoch: float
     end_epoch: float
     lr_func: Literal["linear", "cosine", "cyclic_linear"] = Field(description="linear, cosine or cyclic_linear")
@@ -108,6 +110,9 @@ class LearningRateModifier(_LearningRate):
     ``MultiStepLR {milestones, gamma}`` at each milestone (an epoch counted as start_epoch is),
     ``CosineAnnealingWarmRestarts {cycle_epochs, lr_min}`` falls to lr_min and begins again.
     """
+
+    more_epochs: ClassVar[tuple[str, ...]] = ("lr_kwargs.milestones",)
+    spans: ClassVar[tuple[str, ...]] = ("update_frequency", "lr_kwargs.step_size", "lr_kwargs.cycle_epochs")
 
     lr_class: Literal["StepLR", "MultiStepLR", "ExponentialLR", "CosineAnnealingWarmRestarts"] = Field(
         description=", ".join(_CLASSES)

@@ -140,7 +140,10 @@ def _visit(node: ast.expr, variables: Mapping[str, Any], depth: int) -> Number:
 
 def _variable(node: ast.Name, variables: Mapping[str, Any]) -> Number:
     if node.id not in variables:
-        raise _Stop(f"unknown variable {node.id!r} in eval", node, near(node.id, variables))
+        hint = near(node.id, variables)
+        if not hint.startswith("did you mean"):
+            hint = f"define it, or give it:  --recipe_args {node.id}=...  ({hint})"
+        raise _Stop(f"unknown variable {node.id!r} in eval", node, hint)
     value = variables[node.id]
     if not isinstance(value, int | float):
         kind = "null" if value is None else type(value).__name__

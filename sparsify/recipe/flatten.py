@@ -77,9 +77,9 @@ class _Writer:
     def section(self, section: Section, level: int) -> None:
         for name, node in section.variables.items():
             self.pair(level, name, node)
-        for key, node in (("run_type", section.run_type), (METADATA, section.metadata)):
-            if node is not None:
-                self.pair(level, key, node)
+        for key, value in (("run_type", section.run_type), (METADATA, section.metadata)):
+            if value is not None:
+                self.pair(level, key, value)
         groups: dict[str, list[Entry]] = {}
         for entry in section.entries:
             groups.setdefault(entry.group or _GROUP, []).append(entry)

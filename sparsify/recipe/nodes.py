@@ -102,7 +102,7 @@ class SourceText:
         if not inserted:
             return replace(self, text=text)
         old = iter(range(self.text.count("\n") + 1))
-        lines = []
+        lines: list[tuple[tuple[int, Mark], ...]] = []
         for index in range(text.count("\n") + 1):
             if index in inserted:
                 lines.append(((0, Mark(inserted[index], 1, 1)),))

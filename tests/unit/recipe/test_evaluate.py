@@ -81,7 +81,8 @@ def test_marks_lead_to_every_part() -> None:
         ("modifiers: [!A {x: eval(max(1, 2))}]\n", "quote an expression that holds a comma"),
         ("a: eval(b)\nb: eval(c)\nc: eval(a)\nmodifiers: [!A]\n", "in a circle: a -> b -> c -> a"),
         ("a: eval(a)\nmodifiers: [!A]\n", "in a circle: a -> a"),
-        ("a: 1\nmodifiers: [!A {x: 1, x: 2}]\n", "duplicate key 'x' (modifiers[0])"),
+        ("modifiers: [!A {x: eval(q)}]\n", "define it, or give it:  --recipe_args q=...  (there are no variables)"),
+        ("modifiers: [!A {x: [1, {q}]}]\n", "f.yaml:1:24: {q} is a placeholder of a template"),
         ("a: 1\nmodifiers: [!A {d: {1: a, eval(a): b}}]\n", "duplicate key 1"),
         ("modifiers: [!A {1: 2}]\n", "'1' cannot be a key here"),
         ("modifiers: [!A {? [a] : 2}]\n", "a list or mapping cannot be a key"),
@@ -101,7 +102,7 @@ def test_one_bad_variable_is_reported_once_however_often_it_is_used() -> None:
 
 
 def test_all_problems_come_at_once_in_file_order() -> None:
-    found = errors("a: eval(q)\nmodifiers:\n  - !A {x: eval(r)}\n  - 3\n  - !B {y: 1, y: 2}\n")
+    found = errors("a: eval(q)\nmodifiers:\n  - !A {x: eval(r)}\n  - 3\n  - !B {y: 1, y: [eval(z)]}\n")
     assert [line.split(":")[1] for line in found] == ["1", "3", "4", "5"]
 
 

@@ -157,7 +157,7 @@ def test_inside_json(tmp_path: Path) -> None:
 def test_a_variable_and_its_part_taken_from_an_anchor_cannot_both_be_set() -> None:
     text = "base: &b {x: 1}\ns:\n  <<: *b\n  modifiers: [!A {x: eval(x)}]\n"
     assert Recipe.load(text, {"x": 3}).modifiers[0].fields == {"x": 3}
-    with pytest.raises(RecipeError, match="takes from an anchor"):
+    with pytest.raises(RecipeError, match="shared by an anchor"):
         Recipe.load(text, {"x": 3, "base": 1})
 
 

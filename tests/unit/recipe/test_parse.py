@@ -87,14 +87,13 @@ def test_merge_keys_fill_in_what_is_not_there() -> None:
         ("modifiers: [{x: 1}]\n", "needs a tag"),
         ("modifiers: [!A 3]\n", "needs a mapping of fields"),
         ("modifiers: [!A [3]]\n", "needs a mapping of fields"),
-        ("modifiers:\n  - !A:\n      x: 1\n", "without a colon"),
         ("modifiers: [!!python/object/apply:os.system ['true']]\n", "needs a tag"),
         ("modifiers: {A: !B {}}\n", "has a tag"),
-        ("pruning: [!A]\n", "rename pruning to pruning_modifiers"),
-        ("pruning_modifier: [!A]\n", "rename pruning_modifier to pruning_modifiers"),
-        ("pruning: {GMPruningModifier: {}}\n", "rename pruning to pruning_modifiers"),
-        ("foo: !A {}\nmodifiers: [!B]\n", "rename foo"),
-        ("modifiers: [!A]\nlr: 1\nlr: 2\n", "first given in line 2"),
+        ("modifiers: [!A]\nlr: [1]\nlr: [2]\n", "first given in line 2"),
+        ("modifiers: [!A]\nmodifiers: [!B]\n", "duplicate key 'modifiers'"),
+        ("modifiers: [!A.b]\n", "no modifier tag"),
+        ("st: {run_type: trian, modifiers: [!A]}\n", "did you mean train?"),
+        ("stages: {a: {modifiers: [!A]}, b: 3}\n", "stage 'b' must be a mapping"),
         ("modifiers: [!A]\n1: 2\n", "a name is expected"),
         ("modifiers: [!A]\n? [a]\n: 2\n", "a name is expected"),
         ("modifiers: [!A]\ns:\n  modifiers: [!B]\n", "both at the top level and in stages (s)"),
@@ -107,5 +106,64 @@ def test_refused_with_a_place(text: str, words: str) -> None:
 
 
 def test_all_problems_come_at_once() -> None:
-    text = "x: 1\nx: 2\nmodifiers:\n  - 3\n  - !A 4\npruning: [!B]\n"
+    text = "x: [1]\nx: 2\nmodifiers:\n  - 3\n  - !A 4\n1: 2\n"
     assert [p.line for p in read(text).problems] == [2, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("modifiers:\n  - !A:\n      x: 1\n", "f.yaml:2:5: the colon after !A"),
+        ("foo: !A: {x: 1}\n", "f.yaml:1:6: the colon after !A"),
+        ("pruning: [!A {x: 1}]\n", "f.yaml:1:1: modifiers stand under 'pruning'"),
+        ("pruning_modifier: [!A {x: 1}]\n", "rename pruning_modifier to pruning_modifiers"),
+        (
+            "modifiers: [!A {x: 1}]\nlr: 1\nlr: 2\n",
+            "f.yaml:3:1: lr is given twice: this value holds, not that of line 2",
+        ),
+    ],
+)
+def test_read_in_spite_of_it_with_a_warning(text: str, words: str) -> None:
+    document = read(text)
+    assert document.problems == []
+    assert [e.type for e in document.entries] == ["A"]
+    (warning,) = document.warnings
+    assert words in str(warning)
+
+
+def test_a_modifier_may_stand_at_the_top() -> None:
+    document = read("foo: !A {x: 1}\nmodifiers: [!B]\n")
+    assert [(e.type, e.path) for e in document.entries] == [("A", "foo"), ("B", "modifiers[0]")]
+    assert document.problems == document.warnings == []
+
+
+def test_dict_style_with_stages() -> None:
+    text = (
+        "sparsity: 0.5\n"
+        "first_stage:\n  run_type: oneshot\n  x_modifiers:\n    AModifier: {x: 1}\n    BModifier:\n"
+        "second_stage:\n  y_modifiers: {AModifier: {x: 2}}\n"
+    )
+    document = read(text)
+    assert document.problems == document.warnings == []
+    assert [(s.name, [e.path for e in s.entries]) for s in document.stages] == [
+        ("first_stage", ["first_stage.x_modifiers.AModifier", "first_stage.x_modifiers.BModifier"]),
+        ("second_stage", ["second_stage.y_modifiers.AModifier"]),
+    ]
+    assert document.stages[0].run_type is not None
+    assert list(document.stages[0].variables) == []
+
+
+def test_a_container_of_stages_is_taken_apart() -> None:
+    document = read("stages:\n  b: {modifiers: [!A]}\n  a: {n: 1, x_modifiers: [!B]}\n")
+    assert [(s.name, [e.type for e in s.entries]) for s in document.stages] == [("b", ["A"]), ("a", ["B"])]
+    assert document.problems == []
+
+
+def test_a_modifier_in_the_stage_itself_is_one_of_the_stage() -> None:
+    document = read("s_stage:\n  AModifier: {x: 1}\n")
+    assert [(e.type, e.path) for e in document.stages[0].entries] == [("AModifier", "s_stage.AModifier")]
+    assert "stands in the stage itself" in document.warnings[0].message
+
+
+def test_what_is_no_recipe_is_told_by_its_keys() -> None:
+    assert "keys cadence, model" in only("cadence: weekly\nmodel: x\n")

@@ -125,43 +125,6 @@ def test_the_seeds_recipe(shared: Path) -> None:
     assert key["LearningRateFunctionModifier"]["init_lr"] == 1.5e-4
 
 
-REFUSED = {
-    "README.md": "no front matter",
-    "integrations__old-examples__pytorch__recipes__mobilenet-pruned_quant.md": ":62:15: undefined alias",
-    "integrations__torchvision__modifiers_refactor_example__e2e_recipe.yaml": ":4:19: unknown variable",
-    "release-0.4__integrations__huggingface-transformers__recipes__97sparsity10epochblock.yaml": ":19:9: duplicate key",
-    "tests__sparseml__helpers.py__py3.yaml": ":8:9: modifiers stand under 'test2_stage'",
-    "tests__sparseml__optim__test_helpers.py__py7.yaml": ":25:1: duplicate key",
-    "tests__sparseml__pytorch__optim__test_manager.py__py4.yaml": ":12:17: not valid YAML",
-    "tests__sparseml__pytorch__sparsification__test_modifier.py__py3.yaml": ":2:1: modifiers stand under",
-    "tests__sparseml__transformers__obcq__obcq_configs__separate_quants__tiny_llama_separate_quant.yaml": "no modifiers",
-    "tests__sparseml__transformers__oneshot__oneshot_configs__tiny_stories_conf1.yaml": "no modifiers found",
-}
-"""Corpus texts that are no recipes, or that the peer misread in silence, and what is said about them."""
-
-
-def attempt(source: str | Path, args: str | None = None) -> Recipe | RecipeError:
-    try:
-        return Recipe.load(source, args)
-    except RecipeError as error:
-        return error
-
-
-def test_corpus(shared: Path) -> None:
-    paths = sorted((shared / "data" / "recipe_corpus").iterdir())
-    assert len(paths) > 100
-    for path in paths:
-        result = attempt(path)
-        if isinstance(result, RecipeError):
-            assert REFUSED.get(path.name, "<should load>") in str(result), path.name
-            assert result.file == str(path)
-            continue
-        assert path.name not in REFUSED
-        assert Recipe.load(result.text) == result
-        numbers = {name: value for name, value in result.variables.items() if isinstance(value, int | float)}
-        assert Recipe.load(path, numbers).variables == result.variables
-
-
 SAMPLES = [
     STAGED,
     "n: &n 3 # c\nl: [1, eval(n), {a: b}]\nmodifiers:\n  - !A\n    x: eval(max(n, 2))\n    y: *n\n  - !B {z: 1e-4, d: {eval(n): [a]}}\n",
@@ -176,6 +139,13 @@ PIECES = st.sampled_from(
 EDITS = st.lists(
     st.tuples(st.integers(0, 400), st.integers(0, 6), PIECES | st.text(max_size=3)), min_size=1, max_size=5
 )
+
+
+def attempt(source: str | Path, args: str | None = None) -> Recipe | RecipeError:
+    try:
+        return Recipe.load(source, args)
+    except RecipeError as error:
+        return error
 
 
 def shown(recipe: Recipe) -> str:
