@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -45,7 +46,7 @@ class Validator:
             if name not in self._told:
                 self._told.add(name)
                 message = f"{name} is not used any more ({RETIRED[name]}): it is passed over here and below"
-                self.warnings.append(entry.at((name, "__key__"), message))
+                self.warnings.append(entry.at_written((name, "__key__"), message))
         try:
             modifier = entry.made()
         except RecipeError as error:
@@ -79,7 +80,7 @@ class _Entry:
         if self.doubled:
             raise RecipeError(
                 [
-                    self.at((name, "__key__"), f"{ours!r} stands here under two names", "give it once")
+                    self.at_written((name, "__key__"), f"{ours!r} stands here under two names", "give it once")
                     for name, ours in self.doubled.items()
                 ]
             )
@@ -155,10 +156,13 @@ class _Entry:
         if loc:
             message = f"{name}: {message[:1].lower()}{message[1:]}, got {_short(detail['input'])}"
         elif times:
-            path = next(iter(times))
-            said = ", ".join(f"{self._name(str(p[0]))} is {t}" for p, t in times.items())
-            return self.at(path, f"{message} ({said} in this run)")
-        return self.at(loc, message, described)
+            message += f" ({', '.join(f'{self._name(str(p[0]))} is {t}' for p, t in times.items())} in this run)"
+        return self.at(loc or self._named_in(message), message, described)
+
+    def _named_in(self, message: str) -> FieldPath:
+        """The first field that a rule over several fields speaks of: its place is nearer than the modifier's."""
+        words = re.findall(r"\w+", message)
+        return next(((word,) for word in words if word in self.written), ())
 
     def _unknown(self, name: str, loc: FieldPath) -> Problem:
         place = (*loc[:1], "__key__")
@@ -178,9 +182,12 @@ class _Entry:
         return field.description if field else None
 
     def at(self, loc: FieldPath, message: str, hint: str | None = None) -> Problem:
-        """A problem at the innermost place known on the way to ``loc``."""
-        name = self._name(str(loc[0])) if loc else ""
-        path = (name, *loc[1:]) if loc else ()
+        """A problem at the innermost place known on the way to ``loc``, a path by the class's names."""
+        return self.at_written((self._name(str(loc[0])), *loc[1:]) if loc else (), message, hint)
+
+    def at_written(self, path: FieldPath, message: str, hint: str | None = None) -> Problem:
+        """As ``at``, for a path by the names that the recipe has."""
+        name = str(path[0]) if path else ""
         while path and path not in self.spec.marks:
             path = path[:-1]
         mark = self.spec.marks.get(path, self.spec.mark)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from sparsify.errors import Problem, RecipeError
 from sparsify.recipe.document import Document, Entry, Section
 from sparsify.recipe.mappings import merged, modifier_tag, text_of
@@ -20,7 +18,6 @@ from sparsify.recipe.nodes import (
 from sparsify.recipe.parse import METADATA
 from sparsify.recipe.scalars import scalar, written
 
-_PLAIN_EXPRESSION = re.compile(r"eval\([\w .+*/%()-]*\)", re.ASCII)
 _GROUP = "modifiers"
 
 
@@ -128,9 +125,9 @@ class _Writer:
             self.problems.append(problem(node.mark, str(error)))
             return ""
         kept = node.plain and node.tag is None
-        if isinstance(value, str):
-            return node.text if kept and _PLAIN_EXPRESSION.fullmatch(node.text) else written(value)
-        return node.text or "null" if kept else written(value)
+        text = (node.text or "null") if kept and not isinstance(value, str) else written(value)
+        # As many characters before an expression as there were, so that errors inside it are placed right.
+        return f'"{text}"' if not node.plain and text.startswith("eval(") else text
 
 
 def _unique(node: MappingNode) -> list[tuple[Node, Node]]:

@@ -18,6 +18,7 @@ _NOT_FINITE = re.compile(r"([-+]?)\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _STANDARD = "tag:yaml.org,2002:"
 _MAX_DIGITS = 400
 _BARE = re.compile(r"[A-Za-z_][\w./-]*", re.ASCII)
+_EXPRESSION = re.compile(r"eval\([\w .+*/%()-]*\)", re.ASCII)
 _UNPRINTABLE = re.compile("[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
 Scalar = str | int | float | bool | None
@@ -92,7 +93,7 @@ def _float(value: float) -> str:
 
 
 def _string(value: str) -> str:
-    if _BARE.fullmatch(value) and isinstance(resolve(value), str):
+    if _EXPRESSION.fullmatch(value) or (_BARE.fullmatch(value) and isinstance(resolve(value), str)):
         return value
     quoted = json.dumps(value, ensure_ascii=False)
     return _UNPRINTABLE.sub(lambda match: f"\\U{ord(match[0]):08x}", quoted)

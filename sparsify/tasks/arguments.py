@@ -60,6 +60,14 @@ class RecipeArguments:
 
     recipe: str | None = flag(None, "Recipe: a file, a zoo: stub or a checkpoint folder.")
     recipe_args: str | None = flag(None, "Values for the recipe's variables: JSON, a JSON/YAML file or k=v,k2=v2.")
+    set: list[str] = dataclasses.field(
+        default_factory=list,
+        metadata={
+            "help": "Fields of the recipe's modifiers: GMPruningModifier.final_sparsity=0.8 modifiers[0].end_epoch=2",
+            "action": "extend",
+            "metavar": "PATH.FIELD=VALUE",
+        },
+    )
     distill_teacher: str | None = flag(None, "Teacher: a folder, stub or Hub id; self; disable (no distillation).")
     one_shot: bool = flag(False, "Apply the recipe at once, calibrated on training data, instead of training.")
     num_calibration_samples: int = flag(512, "Training examples used to calibrate with --one_shot.")

@@ -35,10 +35,12 @@ def load_manager(args: RecipeArguments) -> ModifierManager | None:
     if args.recipe is None:
         if args.recipe_args is not None:
             raise InputError("--recipe_args changes a recipe's variables: give --recipe too")
+        if args.set:
+            raise InputError("--set changes fields of a recipe's modifiers: give --recipe too")
         if teacher not in (None, DISABLE):
             raise InputError("--distill_teacher needs a recipe with a DistillationModifier: give --recipe")
         return None
-    manager = load_recipe(args.recipe, args.recipe_args, distillation=teacher != DISABLE)
+    manager = load_recipe(args.recipe, args.recipe_args, set_fields=args.set, distillation=teacher != DISABLE)
     if manager.needs_teacher and teacher is None and not args.one_shot:
         raise InputError(
             "the recipe distils, and no teacher was named: give --distill_teacher a model (folder, zoo: stub or Hub"

@@ -47,11 +47,11 @@ def test_mistakes_of_expressions_names_fields_and_values_come_together_in_order(
     assert "has no field 'learning_rat' | did you mean learning_rate?" in text[4]
 
 
-def test_a_rule_over_several_fields_is_placed_at_the_modifier() -> None:
+def test_a_rule_over_several_fields_is_placed_at_the_first_it_speaks_of() -> None:
     text = BAD.split("  - !GMP")[0].replace("num_epoch)", "num_epochs)")
     text += "  - !EpochRangeModifier {start_epoch: 2.0, end_epoch: 1.0}\n"
     ((line, column, message, _),) = problems(text)
-    assert (line, column) == (4, 5)
+    assert (line, column) == (4, 55)
     assert "end_epoch 1 is before start_epoch 2" in message
 
 
