@@ -15,7 +15,7 @@ from sparsify.manager import ModifierManager
 from sparsify.modifiers.base import LearningRateBase, Modifier
 from sparsify.plan import Moment, param_groups_of, timeline
 from sparsify.recipe.recipe import Recipe
-from sparsify.run import Phase
+from sparsify.run import Phase, settle
 
 _QUANTIZATION = ("off", "observing", "frozen")
 
@@ -123,14 +123,18 @@ def make_plan(
         model: Finds out which parameters the modifiers act on; may be on the meta device.
 
     Raises:
-        InputError: ``steps_per_epoch`` or ``epochs`` is below 1.
+        InputError: ``steps_per_epoch`` or ``epochs`` is below 1, or times depend on a length that nothing says.
+        RecipeError: Times that depend on the run do not fit it.
     """
     for name, value in (("steps_per_epoch", steps_per_epoch), ("epochs", epochs)):
         if value is not None and value < 1:
             raise InputError(f"{name} must be at least 1, got {value}")
     length = manager.max_epochs if epochs is None else epochs
+    if length < 1 and not all(m.settled for m in manager.modifiers):
+        raise InputError("times of the recipe depend on the length of the run: say how many epochs it has")
     matched, unmatched = (None, []) if model is None else matched_parameters(manager.modifiers, model)
     clock = Clock(steps_per_epoch, length * steps_per_epoch)
+    settle(manager.modifiers, clock)
     found = findings(manager.modifiers, clock, matched, unmatched, epochs)
     return Plan(manager.recipe, manager.modifiers, steps_per_epoch, length, matched, found)
 

@@ -106,3 +106,25 @@ def test_a_quantized_start_needs_a_quantizing_recipe(
         check_start(job, load_manager(RecipeArguments(recipe=RECIPE)))
     job.own_recipe = None
     check_start(job, load_manager(RecipeArguments(recipe=RECIPE)))
+
+
+def test_fields_of_modifiers_are_set_from_the_command_line(tmp_path: Path) -> None:
+    flags = (
+        "--set",
+        "SetLearningRateModifier.learning_rate=0.5",
+        "training_modifiers[0].end_epoch=7",
+        "--set",
+        "SetWeightDecayModifier.weight_decay=0",
+    )
+    args = arguments(tmp_path, "--recipe", "unused", *flags)
+    assert len(args.recipe.set) == 3
+    args.recipe.recipe = RECIPE
+    manager = load_manager(args.recipe)
+    settle(args, manager)
+    assert manager is not None
+    assert args.training.num_train_epochs == 7
+    assert "learning_rate: 0.5}" in manager.recipe.text
+    with pytest.raises(InputError, match="give --recipe too"):
+        load_manager(RecipeArguments(set=["a.b=1"]))
+    with pytest.raises(RecipeError, match="did you mean SetLearningRateModifier"):
+        load_manager(RecipeArguments(recipe=RECIPE, set=["SetLearningRateModifer.learning_rate=1"]))
