@@ -58,9 +58,18 @@ def get(name: str) -> type[Modifier]:
         load_plugins()
     if name in _classes:
         return _classes[name]
-    near = difflib.get_close_matches(name, names(), n=3, cutoff=0.5)
+    near = _near(name)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known modifiers: {', '.join(names())}"
     raise RecipeError(Problem(f"unknown modifier {name!r}", hint=hint))
+
+
+def _near(name: str) -> list[str]:
+    """Registered names that ``name`` may have meant; all end alike, so that the end alone makes none near."""
+    if close := difflib.get_close_matches(name, names(), n=1, cutoff=0.9):
+        return close
+    heads = {known.removesuffix("Modifier").lower(): known for known in names()}
+    asked = name.removesuffix("Modifier").lower()
+    return [heads[head] for head in ([asked] if asked in heads else difflib.get_close_matches(asked, heads, n=3))]
 
 
 def build(recipe: Recipe, found: Sequence[Problem] = (), warnings: list[Problem] | None = None) -> list[Modifier]:

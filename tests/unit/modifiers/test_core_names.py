@@ -48,7 +48,7 @@ def test_apply_globally_is_one_threshold() -> None:
         ("mask_structure: bogus", "mask_structure: unknown mask type 'bogus'", 7),
         ("mask_type: block4\n    mask_structure: block4", "'mask_structure' stands here under two names", 8),
         ("update_scheduler: cubik", "update_scheduler: linear, cubic", 7),
-        ("update_scheduler: cubic\n    inter_func: cubic", "both say how sparsity grows", 2),
+        ("update_scheduler: cubic\n    inter_func: cubic", "both say how sparsity grows", 7),
     ],
 )
 def test_mistakes_are_placed(lines: str, told: str, line: int) -> None:

@@ -55,6 +55,22 @@ def test_a_rule_over_several_fields_is_placed_at_the_first_it_speaks_of() -> Non
     assert "end_epoch 1 is before start_epoch 2" in message
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("GMPruningModifer", "did you mean GMPruningModifier?"),
+        ("gmpruning", "did you mean GMPruningModifier?"),
+        ("MagnitudPruningModifier", "did you mean MagnitudePruningModifier?"),
+        ("SetLRModifier", "did you mean"),
+        ("FakeModifier", "known modifiers: "),
+        ("Xyz", "known modifiers: "),
+    ],
+)
+def test_near_names_are_near_in_what_tells_them_apart(name: str, told: str) -> None:
+    ((_, _, _, hint),) = problems(f"modifiers:\n  - !{name}\n")
+    assert hint.startswith(told)
+
+
 def test_a_value_of_the_wrong_kind_says_what_it_got() -> None:
     ((line, column, message, _),) = problems(
         "modifiers:\n  - !EpochRangeModifier {start_epoch: 0.0, end_epoch: true}\n"
