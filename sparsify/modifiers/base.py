@@ -283,3 +283,8 @@ class LearningRateBase(Modifier):
     def learning_rate(self, epoch: float, steps_per_epoch: int) -> float:
         """Learning rate in force at ``epoch`` of the run; holds its last value after the end."""
         raise NotImplementedError
+
+    def in_words(self) -> str:
+        """What it sets and when, in a few words."""
+        until = "" if self.end < 0 else f" to {self.end:g}"
+        return f"{self.learning_rate(self.start, 1):g} from epoch {self.start:g}{until}"

@@ -75,6 +75,10 @@ class LearningRateFunctionModifier(_LearningRate):
             raise ValueError(f"end_epoch {self.end_epoch:g} must come after start_epoch {max(self.start_epoch, 0):g}")
         return self
 
+    def in_words(self) -> str:
+        """See the base class."""
+        return f"{self.lr_func} {self.init_lr:g} to {self.final_lr:g} in epochs {self.start:g} to {self.end:g}"
+
     def learning_rate(self, epoch: float, steps_per_epoch: int) -> float:
         """The rate at ``epoch``."""
         if self.lr_func == "cyclic_linear":
@@ -149,6 +153,10 @@ class LearningRateModifier(_LearningRate):
                 f"lr_kwargs.milestones must rise and lie between start_epoch {bounds[0]:g} and end_epoch "
                 f"{self.end_epoch:g}, got {value!r}"
             )
+
+    def in_words(self) -> str:
+        """See the base class."""
+        return f"{self.lr_class} {super().in_words()}"
 
     def learning_rate(self, epoch: float, steps_per_epoch: int) -> float:
         """The rate at ``epoch``."""

@@ -7,8 +7,9 @@ import pytest
 
 from sparsify.errors import InputError, RecipeError
 from sparsify.tasks.arguments import Arguments, RecipeArguments
+from sparsify.tasks.consent import settle
 from sparsify.tasks.parsing import parse
-from sparsify.tasks.recipes import check_start, load_manager, settle
+from sparsify.tasks.recipes import check_start, load_manager
 
 RECIPE = """
 training_modifiers:
@@ -23,47 +24,6 @@ DISTILL = "distillation_modifiers:\n  - !DistillationModifier {hardness: 0.5, te
 def arguments(tmp_path: Path, *flags: str) -> Arguments[Any]:
     argv = ["--output_dir", str(tmp_path), "--use_cpu", "--do_train", *flags]
     return parse("token_classification", argv, frozenset(f[2:] for f in argv if f.startswith("--")))
-
-
-def settled(tmp_path: Path, recipe: str, *flags: str) -> Arguments[Any]:
-    args = arguments(tmp_path, *flags)
-    settle(args, load_manager(RecipeArguments(recipe=recipe)))
-    return args
-
-
-def test_the_recipes_values_hold_and_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level("INFO", "sparsify"):
-        args = settled(tmp_path, RECIPE)
-    assert args.training.num_train_epochs == 4
-    for text in ("sets the epochs: 4", "sets the learning rate: 0.01", "sets the weight decay: 0.1"):
-        assert text in caplog.text
-
-
-def test_flags_that_say_the_same_are_fine(tmp_path: Path) -> None:
-    flags = ("--num_train_epochs", "4", "--learning_rate", "0.01", "--weight_decay", "0.1", "--warmup_steps", "0")
-    assert settled(tmp_path, RECIPE, *flags).training.num_train_epochs == 4
-
-
-@pytest.mark.parametrize(
-    ("flags", "told"),
-    [
-        (("--num_train_epochs", "3"), "--num_train_epochs 3, but the recipe runs for 4 epochs"),
-        (("--learning_rate", "1e-5"), "--learning_rate 1e-05, but the recipe's starts at 0.01"),
-        (("--lr_scheduler_type", "cosine"), "--lr_scheduler_type cosine, but the recipe sets"),
-        (("--warmup_steps", "5"), "--warmup_steps 5"),
-        (("--weight_decay", "0.2"), "--weight_decay 0.2, but the recipe sets 0.1"),
-    ],
-)
-def test_flags_that_say_otherwise_are_refused(tmp_path: Path, flags: tuple[str, ...], told: str) -> None:
-    with pytest.raises(InputError, match=told):
-        settled(tmp_path, RECIPE, *flags)
-
-
-def test_a_recipe_that_says_nothing_leaves_the_flags_alone(tmp_path: Path) -> None:
-    flags = ("--num_train_epochs", "7", "--learning_rate", "1e-5", "--warmup_steps", "5", "--weight_decay", "0.2")
-    args = settled(tmp_path, PRUNE, *flags)
-    assert (args.training.num_train_epochs, args.training.learning_rate) == (7, 1e-5)
-    assert settled(tmp_path, PRUNE).training.num_train_epochs == 3
 
 
 def test_no_recipe(tmp_path: Path) -> None:
@@ -91,6 +51,28 @@ def test_distilling_needs_a_teacher_or_disable(caplog: pytest.LogCaptureFixture)
 def test_mistakes_of_a_recipe_come_through() -> None:
     with pytest.raises(RecipeError):
         load_manager(RecipeArguments(recipe="a:\n  - !GMPruningModifierr {}\n"))
+
+
+@pytest.mark.parametrize("options", [{}, {"one_shot": True}], ids=["train", "one shot"])
+def test_a_modifier_that_is_not_built_is_refused_before_any_work(options: dict[str, bool]) -> None:
+    pending = "modifiers:\n  - !SparseGPTModifier {sparsity: 0.5}\n"
+    with pytest.raises(RecipeError, match="not available yet: SparseGPTModifier"):
+        load_manager(RecipeArguments(recipe=pending, **options))
+
+
+def test_a_start_without_some_layers_needs_a_recipe_that_says_so(tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    from tests.helpers.models import tiny_classifier
+
+    prune = "modifiers:\n  - !LayerPruningModifier {layers: [bert.encoder.layer.1]}\n"
+    manager, model = load_manager(RecipeArguments(recipe=prune)), tiny_classifier()
+    assert manager is not None
+    manager.apply_structure(model)
+    job: Any = SimpleNamespace(own_recipe=tmp_path / "recipe.yaml", args=arguments(tmp_path), model=model)
+    with pytest.raises(InputError, match=r"lacks bert\.encoder\.layer\.1"):
+        check_start(job, load_manager(RecipeArguments(recipe=RECIPE)))
+    check_start(job, manager)
 
 
 def test_a_quantized_start_needs_a_quantizing_recipe(
