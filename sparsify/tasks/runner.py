@@ -14,9 +14,9 @@ from sparsify.errors import InputError
 from sparsify.export.checkpoint import RECIPE_FILE
 from sparsify.tasks.arguments import Arguments
 from sparsify.tasks.base import AnyTask, Job, Result
+from sparsify.tasks.consent import settle
 from sparsify.tasks.folders import checkpoint_to_resume, move_into, writable
 from sparsify.tasks.prepare import make_trainer, prepare, save_results
-from sparsify.tasks.consent import settle
 from sparsify.tasks.recipes import check_start, load_manager, teacher_of
 from sparsify.tasks.samples import save_samples
 from sparsify.tasks.stop import stops_cleanly
