@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,6 +26,9 @@ RETIRED = {
     "index": "a modifier's place is its place in the file",
 }
 """Fields that every modifier once had, and why they have no meaning."""
+
+
+_TIMES = "an epoch, or a share of the run such as 20%, or 500 steps"
 
 
 class Validator:
@@ -104,12 +108,13 @@ class _Entry:
         """Valid under some run: what is wrong under every run is wrong."""
         plain = [v for n in self.cls.epoch_fields if isinstance(v := fields.get(n), int | float)]
         latest = max([1.0, *plain])
+        first: RecipeError | None = None
         for length, steps in GUESSES:
             try:
-                return self._validated(in_epochs(self.cls, fields, times, 0.0, length or latest, steps))
+                return self._validated(in_epochs(self.cls, fields, times, 0.0, length or latest, steps), times)
             except RecipeError as error:
-                found = error
-        raise found
+                first = first or error
+        raise first or RecipeError(self.at((), "no run fits its times"))
 
     def _settled(
         self,
@@ -150,19 +155,29 @@ class _Entry:
         described = self._describe(str(loc[0])) if loc else None
         if detail["type"] == "extra_forbidden":
             return self._unknown(name, loc)
+        if detail["type"] == "literal_error":
+            choices = re.findall(r"'([^']*)'", str(detail.get("ctx", {}).get("expected")))
+            near = difflib.get_close_matches(str(detail["input"]), choices, n=1)
+            described = f"did you mean {near[0]}?" if near else described
         if detail["type"] == "missing":
             return _at(self.spec.mark, self._missing(name), f"{self.spec.path}.{name}", described)
         message = detail["msg"].removeprefix("Value error, ")
         if loc:
             message = f"{name}: {message[:1].lower()}{message[1:]}, got {_short(detail['input'])}"
         elif times:
-            message += f" ({', '.join(f'{self._name(str(p[0]))} is {t}' for p, t in times.items())} in this run)"
+            message += f" ({', '.join(f'{self._name(str(p[0]))} is {t}' for p, t in times.items())})"
         return self.at(loc or self._named_in(message), message, described)
 
     def _named_in(self, message: str) -> FieldPath:
-        """The first field that a rule over several fields speaks of: its place is nearer than the modifier's."""
+        """What a rule over several fields speaks of first, a field or a part of one: nearer than the modifier's place."""
         words = re.findall(r"\w+", message)
-        return next(((word,) for word in words if word in self.written), ())
+        field = next((word for word in words if word in self.written), None)
+        if field is None:
+            return ()
+        inner = next((word for word in words if (self._name(field), word) in self.spec.marks), None)
+        if inner is None:
+            return (field,)
+        return (field, inner, "__key__") if " has no " in message else (field, inner)
 
     def _unknown(self, name: str, loc: FieldPath) -> Problem:
         place = (*loc[:1], "__key__")
@@ -179,7 +194,11 @@ class _Entry:
 
     def _describe(self, name: str) -> str | None:
         field = self.known.get(name)
-        return field.description if field else None
+        if field is None:
+            return None
+        described = field.description or fields_of(Modifier).get(name, field).description
+        times = (*self.cls.epoch_fields, *self.cls.spans)
+        return "; ".join(filter(None, (described, _TIMES if name in times else None))) or None
 
     def at(self, loc: FieldPath, message: str, hint: str | None = None) -> Problem:
         """A problem at the innermost place known on the way to ``loc``, a path by the class's names."""
@@ -241,7 +260,7 @@ def _nearest(group: list[ErrorDetails]) -> list[ErrorDetails]:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    text = json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
     return text if len(text) <= _LENGTHY else f"{text[: _LENGTHY - 3]}..."
 
 

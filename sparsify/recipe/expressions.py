@@ -135,7 +135,8 @@ def _visit(node: ast.expr, variables: Mapping[str, Any], depth: int) -> Number:
             return _checked(lambda: _BINARY[type(node.op)](left, right), node)
         case ast.Call():
             return _call(node, variables, depth)
-    raise _Stop(f"{type(node).__name__} is not allowed in eval", node, _ALLOWED)
+    what = f"{node.value!r} is no number" if isinstance(node, ast.Constant) else f"{type(node).__name__} is not allowed"
+    raise _Stop(f"{what} in eval", node, _ALLOWED)
 
 
 def _variable(node: ast.Name, variables: Mapping[str, Any]) -> Number:

@@ -254,7 +254,9 @@ def _events(source: SourceText) -> Iterator[yaml.Event]:
 
 
 def _syntax(source: SourceText, error: yaml.MarkedYAMLError) -> Problem:
-    where = error.problem_mark or error.context_mark
+    # What was never closed is found at the end of the text: where it was opened says more.
+    unclosed = "<stream end>" in (error.problem or "") and error.context_mark is not None
+    where = error.context_mark if unclosed else error.problem_mark or error.context_mark
     mark = source.mark(where.line, where.column) if where else source.mark(0, 0)
     what = ", ".join(part for part in (error.context, error.problem) if part)
     hint = "indent with spaces, not tabs" if "'\\t'" in what else None

@@ -145,7 +145,10 @@ class _Reader:
             if name is not None and _CLASS_NAME.fullmatch(name):
                 self.named(section, name, key, body, path, group)
                 return
-        self.report(node.mark, "an entry of a modifiers list needs a tag", path, "begin it with  - !GMPruningModifier")
+        what = "an entry of a modifiers list needs a tag"
+        if node.tag is not None:
+            what = f"tag {node.tag.replace('tag:yaml.org,2002:', '!!')!r} is no modifier's"
+        self.report(node.mark, what, path, "begin it with  - !GMPruningModifier")
 
     def named(self, section: Section, name: str, key: Node, body: Node, path: str, group: str) -> None:
         if body.tag is not None:

@@ -76,7 +76,7 @@ def test_a_value_of_the_wrong_kind_says_what_it_got() -> None:
         "modifiers:\n  - !EpochRangeModifier {start_epoch: 0.0, end_epoch: true}\n"
     )
     assert (line, column) == (2, 55)
-    assert "got True" in message
+    assert "got true" in message
 
 
 def test_a_name_cannot_be_taken_twice_nor_by_another_kind_of_class() -> None:

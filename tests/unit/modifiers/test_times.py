@@ -100,7 +100,7 @@ def test_rules_over_several_fields_hold_in_the_run_and_are_placed_at_the_time() 
     ((line, column, message),) = refused(text, 100, 10)
     assert (line, column) == (9, 16)
     assert "end_epoch 1.5 is before start_epoch 2" in message
-    assert "start_epoch is 20%, end_epoch is 150 steps" in message
+    assert "(start_epoch is 20%, end_epoch is 150 steps, update_frequency is 5%)" in message
 
 
 def test_a_step_after_the_end_of_the_run_is_an_error_at_its_place() -> None:

@@ -87,7 +87,10 @@ def test_merge_keys_fill_in_what_is_not_there() -> None:
         ("modifiers: [{x: 1}]\n", "needs a tag"),
         ("modifiers: [!A 3]\n", "needs a mapping of fields"),
         ("modifiers: [!A [3]]\n", "needs a mapping of fields"),
-        ("modifiers: [!!python/object/apply:os.system ['true']]\n", "needs a tag"),
+        (
+            "modifiers: [!!python/object/apply:os.system ['true']]\n",
+            "tag '!!python/object/apply:os.system' is no modifier's",
+        ),
         ("modifiers: {A: !B {}}\n", "has a tag"),
         ("modifiers: [!A]\nlr: [1]\nlr: [2]\n", "first given in line 2"),
         ("modifiers: [!A]\nmodifiers: [!B]\n", "duplicate key 'modifiers'"),
