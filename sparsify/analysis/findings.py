@@ -12,7 +12,7 @@ from torch import nn
 from sparsify.clock import Clock
 from sparsify.errors import Problem, RecipeError
 from sparsify.modifiers.base import LearningRateBase, Modifier
-from sparsify.plan import conflicts, share_groups
+from sparsify.plan import conflicts, not_available, share_groups
 
 _SLACK = 1e-6  # epochs
 
@@ -62,9 +62,8 @@ def findings(
         unmatched: Why modifiers match nothing in it.
         epochs: Length that was asked for; the recipe's own by default.
     """
-    missing = [m.problem(f"not available yet: {what}") for m in modifiers if (what := getattr(m, "unavailable", None))]
     parameters = {key: frozenset(names) for key, names in (matched or {}).items()}
-    refused = [*missing, *conflicts(modifiers, parameters), *unmatched]
+    refused = [*not_available(modifiers), *conflicts(modifiers, parameters), *unmatched]
     late = list(_after_the_end(modifiers, epochs))
     doubtful = [*_too_rare(modifiers, clock), *_taken_over(modifiers)]
     if epochs is None:

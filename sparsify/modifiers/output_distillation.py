@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import BeforeValidator, Field, PlainValidator, model_validator
@@ -63,6 +63,10 @@ class OutputDistillationModifier(FeatureDistillation):
     ``cosine_similarity`` are turned so that training brings the layers together. ``square_head`` is the mean squared
     error over the teacher's mean square (Kurtic et al. 2023, arXiv:2310.06927). Padding does not count.
     """
+
+    paper: ClassVar[str] = (
+        "Kurtic et al. 2023, Sparse Fine-tuning for Inference Acceleration of Large Language Models, arXiv:2310.06927"
+    )
 
     targets: Targets = Field(description="layers: a name, a pattern, or a list of such or of [student's, teacher's]")
     projection: Literal["linear"] | None = Field(None, description="linear: learn a map where widths differ")

@@ -72,7 +72,9 @@ class _LayerwisePruning(PendingModifier, Modifier):
 
 @register("SparseGPTModifier")
 class SparseGPTModifier(_LayerwisePruning):
-    """Prunes each layer and lets its other weights make up for it (Frantar and Alistarh 2023, arXiv:2301.00774)."""
+    """Prunes each layer and lets its other weights make up for it."""
+
+    paper: ClassVar[str] = "Frantar and Alistarh 2023, SparseGPT, arXiv:2301.00774"
 
     block_size: Count = Field(128, description="columns that are worked on together")
     dampening_frac: Share = Field(
@@ -100,12 +102,18 @@ class SparseGPTModifier(_LayerwisePruning):
 
 @register("WandaPruningModifier")
 class WandaPruningModifier(_LayerwisePruning):
-    """Prunes each layer's weights by ``|w| * ||x||``, row by row (Sun et al. 2023, arXiv:2306.11695)."""
+    """Prunes each layer's weights by ``|w| * ||x||``, row by row."""
+
+    paper: ClassVar[str] = (
+        "Sun et al. 2023, A Simple and Effective Pruning Approach for Large Language Models, arXiv:2306.11695"
+    )
 
 
 @register("GPTQModifier")
 class GPTQModifier(PendingModifier, Modifier):
-    """Rounds each layer's weights and lets the others make up for it (Frantar et al. 2022, arXiv:2210.17323)."""
+    """Rounds each layer's weights and lets the others make up for it."""
+
+    paper: ClassVar[str] = "Frantar et al. 2022, GPTQ, arXiv:2210.17323"
 
     kind: ClassVar[str] = "quantization"
     instead: ClassVar[str | None] = _QUANTIZE
@@ -151,7 +159,9 @@ class _Smoothing(PendingModifier, Modifier):
 
 @register("SmoothQuantModifier")
 class SmoothQuantModifier(_Smoothing):
-    """Moves the spread of activations into weights before quantization (Xiao et al. 2022, arXiv:2211.10438)."""
+    """Moves the spread of activations into weights before quantization."""
+
+    paper: ClassVar[str] = "Xiao et al. 2022, SmoothQuant, arXiv:2211.10438"
 
 
 @register("LogarithmicEqualizationModifier")

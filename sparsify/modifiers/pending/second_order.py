@@ -20,8 +20,9 @@ GradCounts = Annotated[
 
 @register("OBSPruningModifier")
 class OBSPruningModifier(PendingModifier, GradualPruning):
-    """Gradual pruning by the optimal BERT surgeon (oBERT, Kurtic et al. 2022, arXiv:2203.07259)."""
+    """Gradual pruning by the optimal BERT surgeon."""
 
+    paper: ClassVar[str] = "Kurtic et al. 2022, The Optimal BERT Surgeon, arXiv:2203.07259"
     instead: ClassVar[str | None] = _INSTEAD
 
     global_sparsity: Flag = Field(True, description="one threshold for all parameters")
@@ -52,8 +53,9 @@ class OBSPruningModifier(PendingModifier, GradualPruning):
 
 @register("MFACPruningModifier")
 class MFACPruningModifier(PendingModifier, GradualPruning):
-    """Gradual pruning by M-FAC's estimate of the inverse Fisher matrix (Frantar et al. 2021, arXiv:2107.03356)."""
+    """Gradual pruning by M-FAC's estimate of the inverse Fisher matrix."""
 
+    paper: ClassVar[str] = "Frantar, Kurtic and Alistarh 2021, M-FAC, arXiv:2107.03356"
     instead: ClassVar[str | None] = _INSTEAD
 
     global_sparsity: Flag = Field(False, description="one threshold for all parameters")

@@ -41,7 +41,9 @@ class _SparseFromTheStart(PendingModifier, PatternModifier):
 
 @register("RigLPruningModifier")
 class RigLPruningModifier(_SparseFromTheStart):
-    """Drops the smallest weights and regrows those with the largest gradients (Evci et al. 2020, arXiv:1911.11134)."""
+    """Drops the smallest weights and regrows those with the largest gradients."""
+
+    paper: ClassVar[str] = "Evci et al. 2020, Rigging the Lottery, arXiv:1911.11134"
 
     final_sparsity: FinalSparsity = Field(description="sparsity that is held, or {sparsity: [selectors], ...}")
     num_grads: Count = Field(1, description="batches that a gradient is averaged over")
@@ -66,7 +68,9 @@ class RigLPruningModifier(_SparseFromTheStart):
 
 @register("TopKASTPruningModifier")
 class TopKASTPruningModifier(_SparseFromTheStart):
-    """Computes with the largest weights and trains some more of them (Jayakumar et al. 2020, arXiv:2106.03517)."""
+    """Computes with the largest weights and trains some more of them."""
+
+    paper: ClassVar[str] = "Jayakumar et al. 2020, Top-KAST: Top-K Always Sparse Training, arXiv:2106.03517"
 
     forward_sparsity: float = Field(gt=0, lt=1, description="zeros in the forward pass, between 0 and 1")
     backward_sparsity: float = Field(ge=0, lt=1, description="weights that do not learn, 0 to below 1")
@@ -89,7 +93,9 @@ class TopKASTPruningModifier(_SparseFromTheStart):
 
 @register("PowerpropagationModifier")
 class PowerpropagationModifier(PendingModifier, Modifier):
-    """Trains ``w * |w|^(alpha - 1)`` in place of w, so that small weights stay small (Schwarz et al. 2021)."""
+    """Trains ``w * |w|^(alpha - 1)`` in place of w, so that small weights stay small."""
+
+    paper: ClassVar[str] = "Schwarz et al. 2021, Powerpropagation, arXiv:2110.00296"
 
     start_epoch: float
     end_epoch: float

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -117,3 +119,9 @@ def test_what_could_be_used_instead_is_said() -> None:
     for name in ENTRIES:
         for word in (registry.get(name).instead or "").replace(",", " ").replace(":", " ").split():
             assert not word.endswith("Modifier") or registry.get(word).available
+
+
+def test_the_docs_list_them_all() -> None:
+    page = (Path(__file__).resolve().parents[4] / "docs/compression.md").read_text(encoding="utf-8")
+    section = page.split("## Not available yet")[1].split("\n## ")[0]
+    assert set(re.findall(r"`(\w+Modifier)`", section)) == set(ENTRIES)
