@@ -16,6 +16,7 @@ from sparsify.modifiers.registry import register
 from sparsify.pruning.masks import Scope
 from sparsify.pruning.patterns import parse_pattern
 from sparsify.pruning.regularize import group_lasso
+from sparsify.pruning.schedules import interpolate, multi_step
 from sparsify.pruning.score_set import CRITERIA
 from sparsify.select import prunable_parameters, select_parameters, task_head
 
@@ -48,6 +49,14 @@ class WeightPruningModifier(ProgressivePruning):
     pruning_scope: Literal["global", "layer", "local"] = Field(
         "global", description="one threshold for all, or each parameter for itself (layer, local)"
     )
+    inter_func: Literal["linear", "cubic", "inverse_cubic", "exp", "cos", "cube", "polynomial", "multi_step"] = Field(  # type: ignore[assignment]
+        "cubic", description="how sparsity grows; polynomial has a power, multi_step has milestones"
+    )
+    power: Annotated[float, Field(gt=0)] = Field(3.0, description="of inter_func polynomial: 1 - (1 - t) ** power")
+    milestones: list[list[float]] = Field(
+        default_factory=list,
+        description="of inter_func multi_step: [[share of the span, sparsity from there on], ...]",
+    )
     block_reduce: Literal["mean", "sum", "max"] = Field("mean", description="score of a block from its weights'")
     min_layer_sparsity: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="least sparsity of a layer")
     max_layer_sparsity: Annotated[float, Field(gt=0, le=1)] = Field(0.98, description="most sparsity of a layer")
@@ -77,6 +86,26 @@ class WeightPruningModifier(ProgressivePruning):
                     f"final_sparsity {final:g} lies outside of what a layer may have: "
                     f"{self.min_layer_sparsity:g} to {self.max_layer_sparsity:g}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _shape_is_whole(self) -> WeightPruningModifier:
+        given = self.model_fields_set
+        for shape, field in (("polynomial", "power"), ("multi_step", "milestones")):
+            if field in given and self.inter_func != shape:
+                raise ValueError(f"{field} is of inter_func {shape}, not of {self.inter_func}")
+        if self.inter_func != "multi_step":
+            return self
+        final, pairs = self.final_sparsity, self.milestones
+        if isinstance(final, dict):
+            raise ValueError("milestones are sparsities of all parameters: final_sparsity must be one number")
+        if not pairs or any(len(pair) != 2 for pair in pairs):
+            raise ValueError("multi_step needs milestones, a list of pairs such as [[0.3, 0.5], [0.6, 0.8]]")
+        shares, values = zip(*pairs, strict=True)
+        if list(shares) != sorted(set(shares)) or not 0 <= shares[0] <= shares[-1] < 1:
+            raise ValueError(f"shares of the span rise from 0 to below 1, got {list(shares)}")
+        if list(values) != sorted(values) or not 0 <= values[0] <= values[-1] <= final:
+            raise ValueError(f"the milestones' sparsities rise to final_sparsity {final:g}, got {list(values)}")
         return self
 
     @property
@@ -126,3 +155,9 @@ class WeightPruningModifier(ProgressivePruning):
             for weight in self._held.parameters.values():
                 group_lasso(weight, self.mask_type, self.group_lasso * rates.get(id(weight), 0.0), self.misfit == "pad")
         super().on_step(run)
+
+    def _at(self, epoch: float, initial: float, final: float) -> float:
+        if self.inter_func == "multi_step":
+            pairs = [(share, value) for share, value in self.milestones]
+            return multi_step(epoch, self.start, self.end, initial, final, pairs)
+        return interpolate(epoch, self.start, self.end, initial, final, self.inter_func, self.power)

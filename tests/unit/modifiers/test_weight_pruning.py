@@ -50,6 +50,12 @@ def test_registered_with_neural_compressors_defaults() -> None:
         ({"max_layer_sparsity": 0.5}, "final_sparsity 0.75 lies outside of what a layer may have: 0 to 0.5"),
         ({"group_lasso": 0.1, "mask_type": "2:4", "final_sparsity": 0.5}, "whole blocks"),
         ({"group_lasso": -1.0}, "greater than or equal to 0"),
+        ({"power": 2.0}, "power is of inter_func polynomial, not of cubic"),
+        ({"milestones": [[0.5, 0.5]]}, "milestones is of inter_func multi_step"),
+        ({"inter_func": "multi_step"}, "needs milestones"),
+        ({"inter_func": "multi_step", "milestones": [[0.5]]}, "list of pairs"),
+        ({"inter_func": "multi_step", "milestones": [[0.5, 0.5], [0.2, 0.6]]}, "shares of the span rise"),
+        ({"inter_func": "multi_step", "milestones": [[0.5, 0.9]]}, "rise to final_sparsity 0.75"),
         ({"on_misfit": "ignore"}, "'error', 'skip' or 'pad'"),
     ],
 )
@@ -133,6 +139,16 @@ def test_blocks_and_schedule() -> None:
     held = sum(int((~m).sum()) for m in modifier._held.masks.values())
     assert held == pytest.approx(0.75 * weights, abs=4)
     assert modifier.values(1.0)["sparsity"] == pytest.approx(0.5)  # 1 - 0.25 ** 0.5
+
+
+def test_polynomial_and_steps_are_schedules() -> None:
+    assert pruning(inter_func="polynomial", power=2.0).values(1.0)["sparsity"] == pytest.approx(0.75 * 0.75)
+    steps = pruning(inter_func="multi_step", milestones=[[0.25, 0.3], [0.5, 0.6]], score_type="magnitude")
+    assert [steps.values(e)["sparsity"] for e in (0.0, 0.5, 1.0, 2.0)] == [0.0, 0.3, 0.6, 0.75]
+    model = make_mlp()
+    seen: dict[int, float] = {}
+    play(steps, model, before=lambda step, run: seen.update({step: total(model)}))
+    assert [seen[s] for s in (4, 5, 10, 20)] == [pytest.approx(v, abs=1e-3) for v in (0.0, 0.3, 0.6, 0.75)]
 
 
 # progressive

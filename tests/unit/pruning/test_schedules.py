@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsify.pruning.schedules import SHAPES, interpolate
+from sparsify.pruning.schedules import SHAPES, interpolate, multi_step
 
 shapes = st.sampled_from(sorted(SHAPES))
 fractions = st.floats(0.0, 1.0)
@@ -72,3 +72,19 @@ def test_bad_arguments() -> None:
         interpolate(1.0, 3.0, 2.0, 0.0, 0.9)
     with pytest.raises(ValueError, match="epoch"):
         interpolate(math.nan, 0.0, 2.0, 0.0, 0.9)
+
+
+def test_polynomial_has_cubic_and_linear_in_it() -> None:
+    for epoch in (1.5, 3.0, 5.9):
+        three, one = (interpolate(epoch, 1.0, 6.0, 0.1, 0.9, "polynomial", power) for power in (3.0, 1.0))
+        assert three == pytest.approx(interpolate(epoch, 1.0, 6.0, 0.1, 0.9, "cubic"))
+        assert one == pytest.approx(interpolate(epoch, 1.0, 6.0, 0.1, 0.9, "linear"))
+
+
+def test_multi_step_jumps_at_shares_of_the_span() -> None:
+    steps = [(0.25, 0.3), (0.5, 0.6)]
+    read = [multi_step(epoch, 1.0, 5.0, 0.1, 0.9, steps) for epoch in (0.0, 1.0, 1.9, 2.0, 2.9, 3.0, 4.9, 5.0, 9.0)]
+    assert read == [0.1, 0.1, 0.1, 0.3, 0.3, 0.6, 0.6, 0.9, 0.9]
+    assert multi_step(1.0, 1.0, 5.0, 0.1, 0.9, [(0.0, 0.2)]) == 0.2
+    with pytest.raises(ValueError, match="start <= end"):
+        multi_step(1.0, 5.0, 1.0, 0.1, 0.9, steps)
