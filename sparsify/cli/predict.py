@@ -1,16 +1,19 @@
-"""``sparsify-predict``: entities in text, by a deployment folder."""
+"""``sparsify-predict``: entities in text, or classes of texts, by a deployment folder."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from sparsify.cli import common
 from sparsify.errors import InputError
 
 if TYPE_CHECKING:
+    from sparsify.export.classify import Classified, Text
+    from sparsify.export.deployed import Deployment
     from sparsify.export.entities import Entity
 
 _EXAMPLE = """\
@@ -18,6 +21,7 @@ examples:
   sparsify-predict runs/ner/deployment "Ada Lovelace met Charles Babbage in London."
   sparsify-predict runs/ner/deployment --file letters.txt --json
   cat letters.txt | sparsify-predict runs/ner/deployment
+  sparsify-predict runs/qnli/deployment "Who met Babbage?" --text_pair "Ada Lovelace met Babbage."
 """
 
 
@@ -25,13 +29,16 @@ def parser() -> argparse.ArgumentParser:
     """The command's flags."""
     p = argparse.ArgumentParser(
         "sparsify-predict",
-        description="Find entities in text with an exported token classification model.",
+        description="Find entities in text, or classify texts, with an exported model.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     p.add_argument("deployment", metavar="DEPLOYMENT", help="the folder that sparsify-export wrote")
     p.add_argument("texts", nargs="*", metavar="TEXT", help="texts (default: each line of standard input)")
+    p.add_argument(
+        "--text_pair", metavar="TEXT", help="the second text of a pair (in a file: behind a tab on the same line)"
+    )
     p.add_argument("--file", metavar="FILE", help="read texts from a file, one a line")
     p.add_argument("--json", action="store_true", help="print one JSON object a text")
     p.add_argument("--threads", type=int, default=0, metavar="N", help="threads (default: ONNX Runtime's choice)")
@@ -46,16 +53,57 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
-    from sparsify.export.predict import TokenClassifier
+    from sparsify.export.deployed import Deployment
 
     texts = _texts(args)
-    classifier = TokenClassifier(args.deployment, threads=args.threads, stride=args.stride)
+    deployment = Deployment(args.deployment, threads=args.threads)
+    show = _SHOW.get(deployment.task)
+    if show is None:
+        known = ", ".join(_SHOW)
+        raise InputError(f"{args.deployment}: is a {deployment.task} model; this command reads texts with {known}.")
+    show(deployment, texts, args)
+    return 0
+
+
+def _entities(deployment: Deployment, texts: list[str], args: argparse.Namespace) -> None:
+    from sparsify.export.predict import TokenClassifier
+
+    if args.text_pair is not None:
+        raise InputError("--text_pair is for models that read two texts; this one tags words.")
+    classifier = TokenClassifier(deployment, stride=args.stride)
     for text, entities in zip(texts, classifier(texts), strict=True):
         if args.json:
-            _print_json(text, entities)
+            _print_json({"text": text, "entities": [asdict(entity) for entity in entities]})
         else:
-            _print_table(text, entities, titled=len(texts) > 1)
-    return 0
+            _entity_table(text, entities, titled=len(texts) > 1)
+
+
+def _classes(deployment: Deployment, texts: list[str], args: argparse.Namespace) -> None:
+    from sparsify.export.classify import TextClassifier
+
+    if args.stride is not None:
+        raise InputError("--stride is for models that tag words; this one reads a text up to its limit.")
+    pairs = [_pair(text, args.text_pair) for text in texts]
+    for pair, found in zip(pairs, TextClassifier(deployment)(pairs), strict=True):
+        if args.json:
+            named = {"text": pair} if isinstance(pair, str) else dict(zip(("text", "text_pair"), pair, strict=True))
+            _print_json(named | asdict(found))
+        else:
+            _class_table(pair, found, titled=len(texts) > 1)
+
+
+_SHOW: dict[str, Callable[[Deployment, list[str], argparse.Namespace], None]] = {
+    "token_classification": _entities,
+    "text_classification": _classes,
+}
+
+
+def _pair(text: str, second: str | None) -> Text:
+    """A text with the second one given, or with what stands behind its tab."""
+    if second is not None:
+        return text, second
+    first, tab, rest = text.partition("\t")
+    return (first, rest) if tab else text
 
 
 def _texts(args: argparse.Namespace) -> list[str]:
@@ -77,14 +125,13 @@ def _texts(args: argparse.Namespace) -> list[str]:
     return texts
 
 
-def _print_json(text: str, entities: list[Entity]) -> None:
+def _print_json(value: dict[str, Any]) -> None:
     import json
-    from dataclasses import asdict
 
-    print(json.dumps({"text": text, "entities": [asdict(entity) for entity in entities]}, ensure_ascii=False))
+    print(json.dumps(value, ensure_ascii=False))
 
 
-def _print_table(text: str, entities: list[Entity], *, titled: bool) -> None:
+def _entity_table(text: str, entities: list[Entity], *, titled: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -97,4 +144,17 @@ def _print_table(text: str, entities: list[Entity], *, titled: bool) -> None:
     table = Table("entity", "label", "score", "characters", box=None)
     for entity in entities:
         table.add_row(Text(entity.text), entity.label, f"{entity.score:.2f}", f"{entity.start}-{entity.end}")
+    console.print(table)
+
+
+def _class_table(text: Text, found: Classified, *, titled: bool) -> None:
+    from rich.table import Table
+    from rich.text import Text as Line
+
+    console = common.console()
+    if titled:
+        console.print(Line(text if isinstance(text, str) else " | ".join(text), style="bold"))
+    table = Table("class", "score", box=None)
+    for label, score in sorted(found.scores.items(), key=lambda item: -item[1]):
+        table.add_row(Line(label, style="bold" if label in found.labels else ""), f"{score:.4f}")
     console.print(table)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from sparsify.errors import InputError
 
@@ -42,13 +43,33 @@ def kl_by_position(student: Tensor, teacher: Tensor, temperature: float, classes
     return terms.sum(-1) * temperature**2
 
 
+def kl_by_class(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """``KL(sigmoid(teacher / T) || sigmoid(student / T)) * T^2`` of each class on its own, in fp32.
+
+    Args:
+        student: Logits.
+        teacher: Logits of the same shape.
+        temperature: T, above 0.
+
+    Returns:
+        One value per logit.
+    """
+    student, teacher = student.float() / temperature, teacher.float() / temperature
+    chance = teacher.sigmoid()
+    on = chance * (logsigmoid(teacher) - logsigmoid(student))
+    off = (1 - chance) * (logsigmoid(-teacher) - logsigmoid(-student))
+    return (on + off) * temperature**2
+
+
 def kl_over_counted(
     key: str, student: Tensor, teacher: Tensor, temperature: float, inputs: Mapping[str, Any]
 ) -> tuple[Tensor, Tensor]:
     """``kl_by_position`` summed over the positions of one output that count, and how many those are.
 
     [B, S, C] counts where ``labels`` is not -100, without labels where ``attention_mask`` is 1; [B, C] counts every
-    row; the [B, S] span outputs of question answering are one softmax over S, padding left out.
+    row; the [B, S] span outputs of question answering are one softmax over S, padding left out. Two outputs are no
+    softmax: the one number of a regression, [B, 1], gives squared differences instead, and classes that do not exclude
+    each other (``labels`` are floats [B, C]) count each on its own.
 
     Args:
         key: Name of the output.
@@ -74,8 +95,14 @@ def kl_over_counted(
         classes = None if attended is None else _like(attended == 1, student)
         by_row = kl_by_position(student, teacher, temperature, classes)
         return by_row.sum(), _count(by_row)
-    by_position = kl_by_position(student, teacher, temperature)
     labels = inputs.get("labels")
+    if student.dim() == 2 and student.shape[-1] == 1:
+        squares = (student.float() - teacher.float()).square()
+        return squares.sum(), _count(squares)
+    if isinstance(labels, Tensor) and labels.is_floating_point() and labels.shape == student.shape:
+        by_class = kl_by_class(student, teacher, temperature)
+        return by_class.sum(), _count(by_class)
+    by_position = kl_by_position(student, teacher, temperature)
     mask = None
     if isinstance(labels, Tensor) and by_position.dim() > 1 and labels.shape == by_position.shape:
         mask = labels != IGNORED

@@ -228,6 +228,8 @@ def _metadata(source: Source) -> dict[str, str]:
         "max_length": str(source.max_length),
         "sparsify_version": sparsify.__version__,
     }
+    if problem := getattr(source.config, "problem_type", None):
+        values["problem_type"] = problem
     if source.recipe is not None:
         values |= {"recipe": source.recipe, "recipe_sha256": str(source.recipe_sha256)}
     return values

@@ -54,7 +54,7 @@ def _verification(report: ExportReport) -> list[str]:
         ("result", "passed" if checked.passed else "FAILED"),
         ("parity", parity.summary()),
         ("largest logit difference", f"{parity.max_difference:.2e}"),
-        ("argmax agreement", f"{parity.agreement:.3%} of {parity.counted}"),
+        ("agreement of predictions", f"{parity.agreement:.3%} of {parity.counted}"),
         ("compared on", f"{parity.samples} {_kind(parity.data)} sequences, batch x length {shapes}{more}"),
         ("weights", f"{sum(c.identical for c in checked.weights)} of {len(checked.weights)} layers identical"),
         ("zeros", "{:,} in the model, {:,} in the file".format(*_zeros(checked.weights))),

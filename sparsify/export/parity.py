@@ -22,6 +22,7 @@ FP32_TOLERANCE = 1e-4
 """Largest difference of a logit between torch and ONNX Runtime, for a graph without int8."""
 INT8_TOLERANCE = 0.005
 """Largest share of counted predictions that may differ, for a graph with int8."""
+_NUMBERS = 0.01
 _SPANS = ("start_logits", "end_logits")
 _LAYER_ERROR = {"fp32": 1e-3, "int8": 5e-2}
 
@@ -36,7 +37,8 @@ class Parity:
         precision: ``fp32`` or ``int8``; says which of the two measures decides.
         max_difference: Largest |difference| of a logit, padding left out.
         mean_difference: Mean of the same.
-        agreement: Share of counted predictions with the same argmax.
+        agreement: Share of counted predictions that are the same: the argmax; of several classes each on its own; a
+            regression's number to 1% of the largest.
         counted: Number of counted predictions.
         samples: Number of sequences compared.
         shapes: Their (batch, length), padding included.
@@ -73,7 +75,7 @@ class Parity:
         note = f", loosened from {self.default:g}" if self.loosened else ""
         if self.precision == "int8":
             held = f"at least {1 - self.tolerance:.2%}{note}"
-            return f"argmax agreement {self.agreement:.3%} of {self.counted} predictions ({held})"
+            return f"agreement {self.agreement:.3%} of {self.counted} predictions ({held})"
         return f"largest logit difference {self.max_difference:.2e} (at most {self.tolerance:g}{note})"
 
 
@@ -115,6 +117,7 @@ def measure(
         tolerance: Replaces the default of the precision.
     """
     session = open_session(path)
+    problem = getattr(getattr(model, "config", None), "problem_type", None)
     largest, total, values, agree, counted = 0.0, 0.0, 0, 0, 0
     for batch in batches:
         given = session.run(list(outputs), batch.inputs)
@@ -122,7 +125,7 @@ def measure(
             gap = np.abs(ours - theirs)[_real(name, ours, batch)]
             largest = float(np.maximum(largest, gap.max(initial=0.0)))  # unlike max(), keeps NaN
             total, values = total + float(gap.sum()), values + gap.size
-            same = _argmax(name, ours, batch) == _argmax(name, theirs, batch)
+            same = _same(name, ours, theirs, batch, problem)
             agree, counted = agree + int(same.sum()), counted + same.size
     default = INT8_TOLERANCE if precision == "int8" else FP32_TOLERANCE
     return Parity(
@@ -142,6 +145,15 @@ def measure(
 def _real(name: str, logits: Array, batch: Batch) -> Array:
     """Which logits count: those of real tokens ([B, S, C]), of real positions (spans, [B, S]), or all ([B, C])."""
     return batch.real if logits.ndim == 3 or name in _SPANS else np.ones(logits.shape, bool)
+
+
+def _same(name: str, ours: Array, theirs: Array, batch: Batch, problem: str | None) -> Array:
+    """Which predictions are the same."""
+    if problem == "regression":
+        return np.abs(ours - theirs) <= _NUMBERS * np.abs(ours).max(initial=0.0)
+    if problem == "multi_label_classification":
+        return np.asarray((ours > 0) == (theirs > 0))
+    return np.asarray(_argmax(name, ours, batch) == _argmax(name, theirs, batch))
 
 
 def _argmax(name: str, logits: Array, batch: Batch) -> Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -13,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsify.errors import InputError
+from sparsify.export.deployed import Deployment
 from sparsify.export.entities import Entity, Word, group_entities
-from sparsify.export.session import fixed_shape, metadata, open_session
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class TokenClassifier:
     which it stands farthest from an edge. A word's tag is that of its first piece, as in training.
 
     Args:
-        deployment: The folder that ``sparsify-export`` wrote.
+        deployment: The folder that ``sparsify-export`` wrote, or an opened one.
         threads: Threads of ONNX Runtime, 0 for its own choice.
         batch_size: Windows that run at once.
         stride: Tokens that neighbouring windows share; an eighth of the window by default.
@@ -44,24 +43,23 @@ class TokenClassifier:
     """
 
     def __init__(
-        self, deployment: str | Path, *, threads: int = 0, batch_size: int = 8, stride: int | None = None
+        self,
+        deployment: str | Path | Deployment,
+        *,
+        threads: int = 0,
+        batch_size: int = 8,
+        stride: int | None = None,
     ) -> None:
-        folder = Path(deployment)
-        if not folder.is_dir():
-            raise InputError(f"{folder}: no such deployment folder. sparsify-export --model_path MODEL writes one.")
-        self._session = open_session(folder / "model.onnx", threads=threads)
-        facts = metadata(self._session)
-        if facts.get("task", "token_classification") != "token_classification":
-            raise InputError(f"{folder}: is a {facts['task']} model; entities need a token classification model.")
-        config = _json(folder / "config.json")
-        self.labels = _labels(facts, config)
-        self._inputs = [entry.name for entry in self._session.get_inputs()]
-        self._batch, self._length = fixed_shape(self._session)
-        self._pad = int(config.get("pad_token_id") or 0)
-        limit = int(facts.get("max_length") or config.get("max_position_embeddings") or 512)
-        self.max_length = min(limit, self._length or limit)
-        self._size = self._batch or batch_size
-        self._tokenizer = _tokenizer(folder / "tokenizer.json", self.max_length, stride)
+        opened = (
+            deployment
+            if isinstance(deployment, Deployment)
+            else Deployment(deployment, threads=threads, batch_size=batch_size)
+        )
+        opened.expect("token_classification", "entities")
+        self._deployment = opened
+        self.labels = opened.labels
+        self.max_length = opened.max_length
+        self._tokenizer = _windowed(opened, stride)
 
     @overload
     def __call__(self, texts: str) -> list[Entity]: ...
@@ -86,12 +84,12 @@ class TokenClassifier:
         order = sorted(range(len(windows)), key=lambda i: len(windows[i].ids))
         best: list[dict[int, tuple[int, Word]]] = [{} for _ in texts]
         rows = iter(order)
-        while chunk := [windows[i] for i in islice(rows, self._size)]:
-            for window, logits in zip(chunk, self._run(chunk), strict=False):
+        while chunk := [windows[i] for i in islice(rows, self._deployment.size)]:
+            for window, logits in zip(chunk, self._run(chunk), strict=True):
                 for index, context, word in self._read(window, logits):
                     if index not in best[window.text] or context > best[window.text][index][0]:
                         best[window.text][index] = (context, word)
-        return [[found[index][1] for index in sorted(found)] for found in best]
+        return [[words[index][1] for index in sorted(words)] for words in best]
 
     def _windows(self, index: int, text: str | Sequence[str]) -> Iterator[_Window]:
         split = not isinstance(text, str)
@@ -103,18 +101,8 @@ class TokenClassifier:
             yield _Window(index, part.ids, part.word_ids, offsets)
 
     def _run(self, windows: list[_Window]) -> NDArray[np.float32]:
-        """Logits [batch, length, labels] of a batch of windows; rows beyond the windows are padding."""
-        rows = self._batch or len(windows)
-        length = self._length or max(len(window.ids) for window in windows)
-        ids = np.full((rows, length), self._pad, dtype=np.int64)
-        mask = np.zeros((rows, length), dtype=np.int64)
-        mask[:, 0] = 1
-        for row, window in enumerate(windows):
-            ids[row, : len(window.ids)] = window.ids
-            mask[row, : len(window.ids)] = 1
-        values = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-        logits: NDArray[np.float32] = self._session.run(["logits"], {name: values[name] for name in self._inputs})[0]
-        return logits
+        """Logits [windows, length, labels]."""
+        return self._deployment.outputs(["logits"], [window.ids for window in windows])[0]
 
     def _read(self, window: _Window, logits: NDArray[np.float32]) -> Iterator[tuple[int, int, Word]]:
         """For each word that begins in the window: its index, its distance from the nearer edge, its tag."""
@@ -132,38 +120,14 @@ class TokenClassifier:
             before = word
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
-    return value if isinstance(value, dict) else {}
-
-
-def _labels(facts: dict[str, str], config: dict[str, Any]) -> list[str]:
-    if "labels" in facts:
-        return [str(label) for label in json.loads(facts["labels"])]
-    names = config.get("id2label") or {}
-    if not names:
-        raise InputError("the deployment names no labels, neither in its ONNX file nor in its config.json.")
-    return [str(names[key]) for key in sorted(names, key=int)]
-
-
-def _tokenizer(path: Path, max_length: int, stride: int | None) -> Any:
-    from tokenizers import Tokenizer
-
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; text cannot be read without it. Export with the model's tokenizer.")
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the tokenizers library raises bare Exception
-        raise InputError(f"{path}: is no tokenizer: {error}") from error
-    room = max_length - tokenizer.num_special_tokens_to_add(False)
-    shared = max_length // 8 if stride is None else stride
+def _windowed(deployment: Deployment, stride: int | None) -> Any:
+    """The deployment's tokenizer, splitting long texts into windows that share ``stride`` tokens."""
+    tokenizer, length = deployment.tokenizer(), deployment.max_length
+    room = length - tokenizer.num_special_tokens_to_add(False)
+    shared = length // 8 if stride is None else stride
     if not 0 <= shared < room:
-        raise InputError(f"stride must be from 0 to {room - 1} for windows of {max_length} tokens, got {shared}.")
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length, stride=shared)
+        raise InputError(f"stride must be from 0 to {room - 1} for windows of {length} tokens, got {shared}.")
+    tokenizer.enable_truncation(length, stride=shared)
     return tokenizer
 
 

@@ -19,8 +19,19 @@ from numpy.typing import NDArray
 
 from sparsify.errors import InputError
 
-Sample = str | list[str]
-_COLUMNS = ("tokens", "words", "text", "sentence", "question", "sentence1", "review", "input")
+Sample = str | list[str] | tuple[str, str]
+"""A text, a list of words, or a pair of texts."""
+PAIRS = (
+    ("question", "context"),
+    ("question", "sentence"),
+    ("premise", "hypothesis"),
+    ("sentence1", "sentence2"),
+    ("question1", "question2"),
+    ("text", "text_pair"),
+)
+"""Columns that hold a pair of texts wherever both are there."""
+_WORDS = ("tokens", "words")
+_COLUMNS = ("text", "sentence", "question", "sentence1", "review", "input")
 _BATCHES = (1, 2, 3, 8)
 _CLAUSE: tuple[tuple[str, ...], ...] = (
     ("Yesterday", "In the morning ,", "Last June", "Nobody knows why", "At noon", "After the game", "Today"),
@@ -47,7 +58,12 @@ class Batch:
 
 
 def read_samples(path: str | Path, *, limit: int | None = None, column: str | None = None) -> list[Sample]:
-    """Read texts, or lists of words, from .txt, .csv, .json, .jsonl (each also .gz) or CoNLL columns.
+    """Read texts, pairs of them, or lists of words, from .txt, .csv, .json, .jsonl (each also .gz) or CoNLL columns.
+
+    Args:
+        path: The file.
+        limit: At most so many.
+        column: Name of the column that holds them, or of two: ``a,b``; found where None.
 
     Raises:
         InputError: The file is missing, empty, broken, or has no column of text.
@@ -90,16 +106,25 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def _text_of(row: dict[str, Any], path: Path, column: str | None) -> Sample:
-    name = column or next((name for name in _COLUMNS if name in row), None)
-    if name is None or name not in row:
-        near = difflib.get_close_matches(column or "", row, n=1)
+    names = [part.strip() for part in column.split(",")] if column else _found(row)
+    missing = next((name for name in names if name not in row), None)
+    if not names or missing is not None or len(names) > 2:
+        near = difflib.get_close_matches(missing or "", row, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        wanted = f"column {column!r}" if column else f"any of the columns {', '.join(_COLUMNS)}"
+        wanted = f"column {missing or column!r}" if column else f"any of the columns {', '.join(_WORDS + _COLUMNS)}"
         raise InputError(f"{path}: has not {wanted}.{hint} It has: {', '.join(map(str, row))}.")
-    value = row[name]
+    if len(names) == 2:
+        return str(row[names[0]]), str(row[names[1]])
+    value = row[names[0]]
     if isinstance(value, str) and value.startswith("[") and value.rstrip().endswith("]"):
         value = _list_in_cell(value)
     return [str(word) for word in value] if isinstance(value, list) else str(value)
+
+
+def _found(row: dict[str, Any]) -> Sequence[str]:
+    """The columns of a row that hold its text: words before pairs before single texts."""
+    kinds = [*((name,) for name in _WORDS), *PAIRS, *((name,) for name in _COLUMNS)]
+    return next((names for names in kinds if all(name in row for name in names)), ())
 
 
 def _list_in_cell(cell: str) -> Sample:
@@ -137,10 +162,8 @@ def encode(
     while chunk := list(islice(rows, next(sizes))):
         if shape:
             chunk += chunk[-1:] * (shape[0] - len(chunk))
-        chunk = [[s] if isinstance(s, str) and any(isinstance(o, list) for o in chunk) else s for s in chunk]
         encoded = tokenizer(
-            chunk,
-            is_split_into_words=isinstance(chunk[0], list),
+            **_alike(chunk),
             truncation=True,
             max_length=min(max_length, shape[1]) if shape else max_length,
             padding="max_length" if shape else "longest",
@@ -151,6 +174,16 @@ def encode(
         inputs = {name: encoded[name].astype(np.int64) for name in names}
         batches.append(Batch(inputs, real, real & starts))
     return batches
+
+
+def _alike(chunk: Sequence[Sample]) -> dict[str, Any]:
+    """A chunk as a tokenizer takes it: all pairs where one is, else all words where one is."""
+    if any(isinstance(s, tuple) for s in chunk):
+        pairs = [s if isinstance(s, tuple) else (s if isinstance(s, str) else " ".join(s), "") for s in chunk]
+        return {"text": [first for first, _ in pairs], "text_pair": [second for _, second in pairs]}
+    if any(isinstance(s, list) for s in chunk):
+        return {"text": [[s] if isinstance(s, str) else s for s in chunk], "is_split_into_words": True}
+    return {"text": list(chunk)}
 
 
 def _first_pieces(word_ids: list[int | None]) -> list[bool]:

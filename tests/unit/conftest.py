@@ -83,6 +83,29 @@ def tiny_deployment(tiny_ner_dir: Path, tmp_path_factory: pytest.TempPathFactory
     return export_onnx(tiny_ner_dir, target).deployment
 
 
+@pytest.fixture(scope="session")
+def tiny_text_dir(
+    tmp_path_factory: pytest.TempPathFactory, make_tiny_bert: Callable[..., Any], tiny_tokenizer: Any
+) -> Path:
+    """A text classifier's folder."""
+    folder = tmp_path_factory.mktemp("models") / "text"
+    names = {"id2label": {0: "no", 1: "yes", 2: "maybe"}, "label2id": {"no": 0, "yes": 1, "maybe": 2}}
+    make_tiny_bert("SequenceClassification", problem_type="single_label_classification", **names).save_pretrained(
+        folder
+    )
+    tiny_tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_text_deployment(tiny_text_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its export, verified."""
+    from sparsify.export.deployment import export_onnx
+
+    target = tmp_path_factory.mktemp("deployments") / "text"
+    return export_onnx(tiny_text_dir, target).deployment
+
+
 @pytest.fixture
 def ner_copy(tiny_ner_dir: Path, tiny_deployment: Path, tmp_path: Path) -> Path:
     """A model folder of the test's own, with a deployment inside."""

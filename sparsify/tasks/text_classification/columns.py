@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sparsify.errors import InputError
+from sparsify.export.samples import PAIRS
 from sparsify.tasks.cells import parse_list
 from sparsify.tasks.readers import Table
-from sparsify.tasks.text_classification.glue import PAIRS
 
 logger = logging.getLogger(__name__)
 Cell = str | int | float | list[str] | list[int]

@@ -36,8 +36,6 @@ GLUE: dict[str, GlueTask] = {
     "stsb": GlueTask(_PAIR, (), ("pearson", "spearmanr")),
     "wnli": GlueTask(_PAIR, ("not_entailment", "entailment")),
 }
-PAIRS = tuple(dict.fromkeys(task.columns for task in GLUE.values() if len(task.columns) == 2))
-"""Pairs of columns that belong together wherever both are there."""
 _KINDS = {"text_classification", "sequence_classification", "sentiment_analysis", "glue"}
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sparsify.cli.predict import main
+from sparsify.export.classify import TextClassifier
 from sparsify.export.predict import TokenClassifier
 
 TEXT = "Ada Lovelace met Charles Babbage in London."
@@ -76,3 +77,37 @@ def test_nothing_to_read(tiny_deployment: Path, monkeypatch: pytest.MonkeyPatch,
 def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     assert "sparsify-predict runs/ner/deployment" in capsys.readouterr().out
+
+
+PAIR = ("ada met", "charles babbage")
+
+
+def test_classes_as_a_person_reads_them(tiny_text_deployment: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tiny_text_deployment), TEXT]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    scores = TextClassifier(tiny_text_deployment)([TEXT])[0].scores
+    shown = {line.split()[0]: line.split()[1] for line in lines if line.split()[0] in scores}
+    assert shown == {name: f"{score:.4f}" for name, score in scores.items()}
+
+
+def test_a_pair_as_a_flag_or_behind_a_tab(tiny_text_deployment: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tiny_text_deployment), PAIR[0], "--text_pair", PAIR[1], "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert (row["text"], row["text_pair"]) == PAIR
+    assert row["scores"] == pytest.approx(TextClassifier(tiny_text_deployment)([PAIR])[0].scores)
+    assert main([str(tiny_text_deployment), "\t".join(PAIR), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == row
+
+
+@pytest.mark.parametrize(
+    ("fixture", "flags", "message"),
+    [
+        ("tiny_text_deployment", ["--stride", "3"], "--stride is for models that tag words"),
+        ("tiny_deployment", ["--text_pair", "b"], "--text_pair is for models that read two texts"),
+    ],
+)
+def test_flags_of_the_other_task(
+    fixture: str, flags: list[str], message: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(request.getfixturevalue(fixture)), "a", *flags]) == 2
+    assert message in capsys.readouterr().err

@@ -111,6 +111,20 @@ class TestCounted:
         assert student.grad.isfinite().all()
         assert student.grad[1, 2:].tolist() == [0.0, 0.0]
 
+    def test_the_number_of_a_regression_is_compared_as_it_is(self) -> None:
+        student, teacher = torch.tensor([[1.0], [2.0]]), torch.tensor([[0.5], [4.0]])
+        total, count = kl_over_counted("logits", student, teacher, 3.0, {"labels": torch.tensor([1.0, 2.0])})
+        assert (float(total), int(count)) == (0.25 + 4.0, 2)
+
+    def test_classes_that_do_not_exclude_each_other_count_each_on_its_own(self) -> None:
+        student, teacher = self.student[:, 0], self.teacher[:, 0]
+        total, count = kl_over_counted("logits", student, teacher, 2.0, {"labels": torch.zeros(2, 3)})
+        # a class against its absence: two logits, z and 0
+        pairs = zip(student.flatten(), teacher.flatten(), strict=True)
+        wanted = sum(by_hand(torch.stack([s, s * 0]), torch.stack([t, t * 0]), 2.0) for s, t in pairs)
+        assert int(count) == 6
+        assert float(total) == pytest.approx(wanted, rel=1e-4)
+
     def test_shapes_must_agree(self) -> None:
         with pytest.raises(InputError, match=r"'logits' is \[2, 4, 3\] in the student and \[2, 4, 2\] in the teacher"):
             kl_over_counted("logits", self.student, self.teacher[..., :2], 2.0, {})

@@ -34,6 +34,25 @@ def test_formats(tmp_path: Path, name: str, content: str) -> None:
     assert read_samples(tmp_path / name, limit=1) == WORDS[:1]
 
 
+PAIR = {"question": "who met", "sentence": "ada met", "label": 1}
+
+
+def test_pairs_of_columns_are_pairs(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps(PAIR))
+    assert read_samples(tmp_path / "a.jsonl") == [("who met", "ada met")]
+    assert read_samples(tmp_path / "a.jsonl", column="sentence, question") == [("ada met", "who met")]
+    assert read_samples(tmp_path / "a.jsonl", column="sentence") == ["ada met"]
+    with pytest.raises(InputError, match="has not column 'sentense'.* Did you mean 'sentence'"):
+        read_samples(tmp_path / "a.jsonl", column="question,sentense")
+
+
+def test_pairs_are_two_segments_beside_single_texts_too(tiny_tokenizer) -> None:
+    (batch,) = encode([("ada met", "paris"), "london"], tiny_tokenizer, NAMES, max_length=20, shape=(2, 8))
+    # [CLS] ada met [SEP] paris [SEP]
+    assert batch.inputs["token_type_ids"][0].tolist() == [0, 0, 0, 0, 1, 1, 0, 0]
+    assert batch.real.sum(1).tolist() == [6, 4]
+
+
 def test_plain_text_is_one_sample_a_line(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("Ada met.\n\n Paris \n")
     assert read_samples(tmp_path / "a.txt") == ["Ada met.", "Paris"]

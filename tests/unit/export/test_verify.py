@@ -139,6 +139,32 @@ def test_agreement_decides_for_int8(make_tiny_bert, tiny_deployment: Path, batch
     assert measure(make_tiny_bert(), path, batches, ("logits",), precision="int8", tolerance=1.0).passed
 
 
+def test_several_classes_agree_each_on_its_own(
+    make_tiny_bert, tiny_text_deployment: Path, batches: list[Batch]
+) -> None:
+    labels = {"id2label": {0: "no", 1: "yes", 2: "maybe"}}
+    model = make_tiny_bert("SequenceClassification", problem_type="multi_label_classification", **labels)
+    found = measure(model, tiny_text_deployment / "model.onnx", batches, ["logits"], precision="int8")
+    assert found.agreement == 1
+    assert found.counted == 3 * found.samples
+    with torch.no_grad():
+        model.classifier.bias[1] += 100.0
+    found = measure(model, tiny_text_deployment / "model.onnx", batches, ["logits"], precision="int8")
+    assert found.agreement < 1
+    assert not found.passed
+
+
+def test_a_number_agrees_to_one_percent(make_tiny_bert, tiny_text_deployment: Path, batches: list[Batch]) -> None:
+    labels = {"id2label": {0: "no", 1: "yes", 2: "maybe"}}
+    model = make_tiny_bert("SequenceClassification", problem_type="regression", **labels)
+    path = tiny_text_deployment / "model.onnx"
+    assert measure(model, path, batches, ["logits"], precision="int8").agreement == 1
+    with torch.no_grad():
+        model.classifier.weight.mul_(1.5)  # the same argmax, other numbers
+        model.classifier.bias.mul_(1.5)
+    assert measure(model, path, batches, ["logits"], precision="int8").agreement < 0.5
+
+
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_nan_never_passes(make_tiny_bert, tiny_deployment: Path, batches: list[Batch], precision: str) -> None:
     model = make_tiny_bert()

@@ -59,3 +59,31 @@ def test_tags_that_the_model_does_not_know_are_told(tiny_deployment: Path, tmp_p
 def test_a_folder_without_a_model_is_told(tmp_path: Path, data: Path) -> None:
     with pytest.raises(InputError, match="no such ONNX file"):
         evaluate_onnx(tmp_path, data)
+
+
+TEXTS = [{"text": f"{word} met", "label": label} for word, label in (("ada", "yes"), ("london", "no"), ("paris", "no"))]
+
+
+def test_texts_are_measured_by_the_file_as_by_the_model(
+    tiny_text_dir: Path, tiny_text_deployment: Path, tmp_path: Path
+) -> None:
+    source = open_source(tiny_text_dir)
+    path = write_jsonl(tmp_path / "texts.jsonl", TEXTS)
+    measure = evaluation("text_classification", path)
+    expected = measure(source, lambda inputs: torch_outputs(source.model, inputs, ["logits"]))
+    assert evaluate_onnx(tiny_text_deployment, path, batch_size=2, threads=1) == pytest.approx(expected)
+
+    def perfect(inputs: dict[str, Any]) -> list[Any]:
+        ada = source.tokenizer.convert_tokens_to_ids("ada")
+        return [np.eye(3)[(inputs["input_ids"] == ada).any(1).astype(int)]]
+
+    assert measure(source, perfect) == {"accuracy": 1.0, "matthews_correlation": 1.0, "f1_macro": 1.0}
+
+
+def test_metrics_of_the_task_of_glue_that_the_model_was_trained_for(tiny_text_dir: Path, tmp_path: Path) -> None:
+    source = open_source(tiny_text_dir)
+    source.config.finetuning_task = "cola"
+    path = write_jsonl(tmp_path / "texts.jsonl", TEXTS)
+    measure = evaluation("text_classification", path)
+    found = measure(source, lambda inputs: torch_outputs(source.model, inputs, ["logits"]))
+    assert set(found) == {"matthews_correlation"}

@@ -1,0 +1,133 @@
+"""A deployment folder opened to be used: session, labels, limits, tokenizer; no torch, no transformers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsify.errors import InputError
+from sparsify.export.session import fixed_shape, metadata, open_session
+
+
+class Deployment:
+    """An opened deployment folder.
+
+    Args:
+        folder: The folder that ``sparsify-export`` wrote.
+        threads: Threads of ONNX Runtime, 0 for its own choice.
+        batch_size: Sequences that run at once, where the file does not fix it.
+
+    Attributes:
+        facts: What the exporter wrote into the file.
+        config: The model's ``config.json``.
+        size: Sequences that run at once.
+        max_length: Longest input in tokens.
+
+    Raises:
+        InputError: There is no such folder, or something in it is missing or broken.
+    """
+
+    def __init__(self, folder: str | Path, *, threads: int = 0, batch_size: int = 8) -> None:
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise InputError(
+                f"{self.folder}: no such deployment folder. sparsify-export --model_path MODEL writes one."
+            )
+        self._session = open_session(self.folder / "model.onnx", threads=threads)
+        self.facts = metadata(self._session)
+        self.config = _json(self.folder / "config.json")
+        self._inputs = [entry.name for entry in self._session.get_inputs()]
+        self._batch, self._length = fixed_shape(self._session)
+        limit = int(self.facts.get("max_length") or self.config.get("max_position_embeddings") or 512)
+        self.max_length = min(limit, self._length or limit)
+        self.size = self._batch or batch_size
+
+    @property
+    def task(self) -> str:
+        """What it does; token classification where an old file does not say."""
+        return self.facts.get("task", "token_classification")
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of its classes, by id.
+
+        Raises:
+            InputError: It names none.
+        """
+        if "labels" in self.facts:
+            return [str(label) for label in json.loads(self.facts["labels"])]
+        names = self.config.get("id2label") or {}
+        if not names:
+            raise InputError("the deployment names no labels, neither in its ONNX file nor in its config.json.")
+        return [str(names[key]) for key in sorted(names, key=int)]
+
+    def expect(self, task: str, wanted: str) -> None:
+        """Refuse a model of another task.
+
+        Raises:
+            InputError: It does something else.
+        """
+        if self.task != task:
+            raise InputError(f"{self.folder}: is a {self.task} model; {wanted} need a {task.replace('_', ' ')} model.")
+
+    def tokenizer(self) -> Any:
+        """Its tokenizer, of the tokenizers library, without padding.
+
+        Raises:
+            InputError: There is none, or it is broken.
+        """
+        from tokenizers import Tokenizer
+
+        path = self.folder / "tokenizer.json"
+        if not path.is_file():
+            raise InputError(
+                f"{path}: no such file; text cannot be read without it. Export with the model's tokenizer."
+            )
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the tokenizers library raises bare Exception
+            raise InputError(f"{path}: is no tokenizer: {error}") from error
+        tokenizer.no_padding()
+        return tokenizer
+
+    def outputs(
+        self, names: Sequence[str], ids: Sequence[Sequence[int]], segments: Sequence[Sequence[int]] | None = None
+    ) -> list[NDArray[np.float32]]:
+        """Outputs of a batch of sequences, at most ``size`` of them; padded to the longest, or to the file's length.
+
+        Args:
+            names: Which outputs.
+            ids: Token ids of each sequence, special tokens included.
+            segments: Token types of each; all 0 where None.
+
+        Returns:
+            Each output, [sequences, ...].
+        """
+        rows = self._batch or len(ids)
+        length = self._length or max(len(row) for row in ids)
+        values = {
+            "input_ids": np.full((rows, length), int(self.config.get("pad_token_id") or 0), dtype=np.int64),
+            "attention_mask": np.zeros((rows, length), dtype=np.int64),
+            "token_type_ids": np.zeros((rows, length), dtype=np.int64),
+        }
+        values["attention_mask"][:, 0] = 1  # rows beyond the batch: a softmax over nothing would be NaN
+        for row, sequence in enumerate(ids):
+            values["input_ids"][row, : len(sequence)] = sequence
+            values["attention_mask"][row, : len(sequence)] = 1
+            if segments is not None:
+                values["token_type_ids"][row, : len(sequence)] = segments[row]
+        found = self._session.run(list(names), {name: values[name] for name in self._inputs})
+        return [output[: len(ids)] for output in found]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+    return value if isinstance(value, dict) else {}
