@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from safetensors.torch import load_file
+
 TUTORIALS = Path(__file__).resolve().parents[2] / "tutorials"
 
 
@@ -19,3 +21,30 @@ def test_any_loop(tmp_path: Path) -> None:
     assert "sparsity of the prunable layers: 79" in done.stdout or "sparsity of the prunable layers: 8" in done.stdout
     assert "equal to the model: True" in done.stdout
     assert (tmp_path / "compressed" / "deployment" / "model.onnx").is_file()
+
+
+def run_glue(*more: object) -> str:
+    small = ["--max_train_samples", "64", "--per_device_train_batch_size", "16", "--max_length", "32"]
+    command = [sys.executable, TUTORIALS / "glue_no_trainer.py", *small, *more]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "equal to the model: True" in done.stdout
+    return done.stdout
+
+
+def test_glue_no_trainer(tmp_path: Path) -> None:
+    dense, sparse = tmp_path / "dense", tmp_path / "sparse"
+    said = run_glue("--output_dir", dense, "--num_train_epoch", 1)
+    assert "sparsity of the prunable layers: 0.00%" in said
+    start = ["--model_name_or_path", dense]
+    for split in ("train", "validation"):
+        start += [f"--{split}_file", dense / "data" / f"{split}.jsonl"]
+    prune = ["--do_prune", "--pruning_pattern", "2:4", "--target_sparsity", "0.5", "--pruning_frequency", "1"]
+    rest = ["--num_train_epochs", "2", "--cooldown_epochs", "1", "--distill_loss_weight", "5", "--task_name", "qnli"]
+    said = run_glue("--output_dir", sparse, *start, *prune, *rest, "--lr_scheduler_type", "constant")
+    assert "epoch 2: " in said
+    assert "distillation_gain" in said
+    for name, weight in load_file(sparse / "model.safetensors").items():
+        if ".layer." in name and weight.ndim == 2:
+            assert (weight.unflatten(1, (-1, 4)).count_nonzero(-1) == 2).all(), name

@@ -42,7 +42,7 @@ def test_pairs_of_columns_are_pairs(tmp_path: Path) -> None:
     assert read_samples(tmp_path / "a.jsonl") == [("who met", "ada met")]
     assert read_samples(tmp_path / "a.jsonl", column="sentence, question") == [("ada met", "who met")]
     assert read_samples(tmp_path / "a.jsonl", column="sentence") == ["ada met"]
-    with pytest.raises(InputError, match="has not column 'sentense'.* Did you mean 'sentence'"):
+    with pytest.raises(InputError, match=r"has not column 'sentense'.* Did you mean 'sentence'"):
         read_samples(tmp_path / "a.jsonl", column="question,sentense")
 
 
