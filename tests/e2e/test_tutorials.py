@@ -25,7 +25,7 @@ def test_any_loop(tmp_path: Path) -> None:
 
 def run_glue(*more: object) -> str:
     small = ["--max_train_samples", "64", "--per_device_train_batch_size", "16", "--max_length", "32"]
-    command = [sys.executable, TUTORIALS / "glue_no_trainer.py", *small, *more]
+    command = [sys.executable, TUTORIALS / "glue_no_trainer.py", *small, *map(str, more)]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, done.stderr[-2000:]
