@@ -30,7 +30,9 @@ def clean_name(name: str) -> str:
     return name
 
 
-def select_parameters(model: nn.Module, selectors: Sequence[str] | str) -> dict[str, nn.Parameter]:
+def select_parameters(
+    model: nn.Module, selectors: Sequence[str] | str, *, patterns_may_miss: bool = False
+) -> dict[str, nn.Parameter]:
     """Parameters that any of the selectors names.
 
     Args:
@@ -38,6 +40,8 @@ def select_parameters(model: nn.Module, selectors: Sequence[str] | str) -> dict[
         selectors: Exact names; ``re:PATTERN``, matched from the start of the name; ``__ALL__``; or
             ``__ALL_PRUNABLE__``: weights of Linear, Conv and Embedding modules, but none that a Linear shares with
             an Embedding.
+        patterns_may_miss: Whether a ``re:`` pattern that matches nothing is fine: what is left out of several models
+            need not be in each of them.
 
     Returns:
         By name, in the order of the model. A tied parameter comes once, under its first name, and may be selected
@@ -57,7 +61,7 @@ def select_parameters(model: nn.Module, selectors: Sequence[str] | str) -> dict[
     for selector in [selectors] if isinstance(selectors, str) else selectors:
         test = tests.get(selector.upper()) or _by_name(selector, problems)
         found = {id(parameter) for name, parameter in named if test and test(name, parameter)}
-        if test and not found:
+        if test and not found and not (patterns_may_miss and selector.startswith("re:")):
             problems.append(_no_match("parameter", selector, [name for name, _ in named], TOKENS))
         wanted |= found
     if problems:
@@ -94,9 +98,23 @@ def select_modules(model: nn.Module, names: Sequence[str] | str) -> dict[str, nn
     return {name: module for name, module in _once(named) if id(module) in wanted}
 
 
-def prunable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Weights of Linear and Conv modules, each once, without those shared with an Embedding: what reports count."""
-    return _prunable(model, embeddings=False)
+def prunable_parameters(model: nn.Module, layer_types: Sequence[str] = ()) -> dict[str, nn.Parameter]:
+    """Weights of Linear and Conv modules, each once, without those shared with an Embedding: what reports count.
+
+    Args:
+        model: Wrapped or not.
+        layer_types: Only of classes with one of these in their name, or in that of a class they are derived from:
+            ``Linear``, ``Conv``, ``Conv2d``.
+    """
+    found = _prunable(model, embeddings=False)
+    if not layer_types:
+        return found
+    classes = {id(getattr(m, "weight", None)): _class_names(m) for m in model.modules() if isinstance(m, _LAYERS)}
+    return {
+        name: weight
+        for name, weight in found.items()
+        if any(part in cls for part in layer_types for cls in classes[id(weight)])
+    }
 
 
 def task_head(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PlainValidator, model_validator
 from torch import nn
 
+from sparsify.errors import Problem, RecipeError
 from sparsify.modifiers.base import Flag, Run
 from sparsify.modifiers.masking import OnMisfit, Selectors, named_parameters
 from sparsify.modifiers.progressive import ProgressivePruning
@@ -67,9 +68,15 @@ class WeightPruningModifier(ProgressivePruning):
     group_lasso: Annotated[float, Field(ge=0)] = Field(
         0.0, description="strength of the group lasso that shrinks blocks until end_epoch; times the learning rate"
     )
-    exclude: Selectors = Field(default_factory=list, description="parameters left out; selectors as in params")
+    exclude: Selectors = Field(
+        default_factory=list, description="parameters left out; selectors as in params, patterns may match nothing"
+    )
+    layer_types: Selectors = Field(
+        default_factory=list,
+        description="classes that params and tokens are narrowed to, or parts of their names: Linear, Conv, Conv2d",
+    )
     prune_task_head: Flag = Field(
-        False, description="whether params of none or a token include the task head and pooler"
+        False, description="whether params of none, a token or with layer_types include the task head and pooler"
     )
 
     @model_validator(mode="after")
@@ -139,14 +146,24 @@ class WeightPruningModifier(ProgressivePruning):
         return self.block_reduce
 
     def selected(self, model: nn.Module, selectors: Sequence[str]) -> dict[str, nn.Parameter]:
-        """What the selectors name less what ``exclude`` names; of tokens only Linear and Conv weights of the body."""
+        """What the selectors name less what ``exclude`` names; of tokens only Linear and Conv weights of the body.
+
+        Raises:
+            RecipeError: A selector matches nothing, or ``layer_types`` and ``exclude`` leave nothing.
+        """
         chosen = super().selected(model, selectors)
-        kept = prunable_parameters(model)
+        kept = prunable_parameters(model, self.layer_types)
         if not self.prune_task_head:
             kept = {name: weight for name, weight in kept.items() if name not in task_head(model)}
-        kept |= named_parameters(model, selectors)
-        gone = select_parameters(model, self.exclude) if self.exclude else {}
-        return {name: weight for name, weight in chosen.items() if name in kept and name not in gone}
+        if not self.layer_types:
+            kept |= named_parameters(model, selectors)
+        gone = select_parameters(model, self.exclude, patterns_may_miss=True) if self.exclude else {}
+        found = {name: weight for name, weight in chosen.items() if name in kept and name not in gone}
+        if not found:
+            types = f" of layer_types {', '.join(self.layer_types)}" if self.layer_types else ""
+            hint = f"params names, among others: {', '.join(list(chosen)[:4])}"
+            raise RecipeError(Problem(f"no weight{types} is left to prune", hint=hint))
+        return found
 
     def on_step(self, run: Run) -> None:
         """Shrink blocks, if asked to, and undo what the optimizer did to masked weights."""

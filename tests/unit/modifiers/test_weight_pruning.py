@@ -234,3 +234,25 @@ def test_group_lasso_shrinks_blocks_until_the_end() -> None:
     before = norm(late)
     play(pruning(**fields, group_lasso=50.0, end_epoch=0.0, score_type="magnitude"), late)
     assert norm(late) > 0.5 * before  # ended before the first step
+
+
+def test_layer_types_narrow_what_patterns_name() -> None:
+    model = tiny_classifier("bert")
+    with_types = chosen(model, params=["re:.*output"], layer_types=["Linear"])
+    assert with_types
+    assert all(name.endswith("dense.weight") for name in with_types)
+    assert "bert.encoder.layer.0.output.LayerNorm.weight" in chosen(model, params=["re:.*output"])
+    assert chosen(model, layer_types=["Linear", "Conv"]) == chosen(model)
+    assert "classifier.weight" not in chosen(model, params=["re:.*"], layer_types=["Linear"])
+    assert "classifier.weight" in chosen(model, params=["re:.*"], layer_types=["Linear"], prune_task_head=True)
+    with pytest.raises(RecipeError, match="no weight of layer_types Conv is left to prune"):
+        chosen(model, layer_types=["Conv"])
+
+
+def test_excluded_patterns_may_match_nothing_but_names_must() -> None:
+    model = make_mlp()
+    assert chosen(model, exclude=["re:.*pooler", "re:fc1"]) == {"fc2.weight", "classifier.weight"}
+    with pytest.raises(RecipeError, match=r"no parameter of the model matches 'fc9\.weight'"):
+        chosen(model, exclude=["fc9.weight"])
+    with pytest.raises(RecipeError, match="no weight is left to prune"):
+        chosen(model, exclude=["re:.*"])
