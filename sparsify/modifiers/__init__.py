@@ -3,6 +3,7 @@
 from sparsify.modifiers import (
     distillation,
     feature_distillation,
+    hidden_state_distillation,
     layer_pruning,
     learning_rate,
     output_distillation,
@@ -20,6 +21,7 @@ from sparsify.modifiers import (
 __all__ = [
     "distillation",
     "feature_distillation",
+    "hidden_state_distillation",
     "layer_pruning",
     "learning_rate",
     "output_distillation",

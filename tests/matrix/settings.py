@@ -121,6 +121,9 @@ SETTINGS: dict[str, Setting] = {
         "    start_epoch: 0.5\n"
         "    end_epoch: 2.0"
     ),
+    "HiddenStateDistillationModifier": Setting(
+        "- !HiddenStateDistillationModifier {layer: fc2, gain: 2.0, task_weight: 0.5, start_epoch: 0.5, end_epoch: 2.0}"
+    ),
     "DistillationModifier": Setting(
         "- !DistillationModifier\n"
         "    hardness: 0.5\n"
