@@ -5,17 +5,18 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from sparsify.cli import common, recipe_plan, recipe_validate
+from sparsify.cli import common, recipe_convert, recipe_plan, recipe_validate
 from sparsify.cli.recipe_problems import rendered
 from sparsify.errors import RecipeError
 
-COMMANDS = (recipe_validate, recipe_plan)
+COMMANDS = (recipe_validate, recipe_plan, recipe_convert)
 """Each module adds one sub-command with its ``add(commands)``."""
 
 _EXAMPLE = """\
 examples:
   sparsify-recipe validate *.yaml
   sparsify-recipe plan my.yaml --steps-per-epoch 128 --svg plan.svg
+  sparsify-recipe convert prune.yaml -o my.yaml
 
 A recipe is a path, a checkpoint folder or a zoo: stub.
 Exit codes: 0 done, 1 a recipe contradicts itself (plan), 2 bad input.

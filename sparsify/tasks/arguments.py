@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
+    from sparsify.tasks.pruning_arguments import PruningArguments
+
 
 def flag(default: Any, text: str, *aliases: str) -> Any:
     """A field that is a command line flag: its default, its help, other spellings (``--x``)."""
@@ -82,6 +84,8 @@ class Arguments(Generic[DataT]):
     Attributes:
         data: Those of the task.
         explicit: Names of the flags that the user gave; the others hold defaults.
+        pruning: Flags that are compiled into a recipe.
+        compiled: Whether the recipe is made of them.
     """
 
     model: ModelArguments
@@ -89,3 +93,5 @@ class Arguments(Generic[DataT]):
     recipe: RecipeArguments
     training: TrainingArguments
     explicit: frozenset[str] = frozenset()
+    pruning: PruningArguments | None = None
+    compiled: bool = False

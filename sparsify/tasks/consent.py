@@ -32,7 +32,7 @@ def settle(args: Arguments[Any], manager: ModifierManager | None) -> None:
 
 def _epochs(args: Arguments[Any], manager: ModifierManager) -> list[str]:
     training, needed = args.training, manager.max_epochs
-    if not needed or ("max_steps" in args.explicit and training.max_steps > 0):
+    if args.compiled or not needed or ("max_steps" in args.explicit and training.max_steps > 0):
         return []  # a run counted in steps is checked by the manager, which knows the steps of an epoch
     if "num_train_epochs" not in args.explicit:
         training.num_train_epochs = float(needed)

@@ -14,6 +14,7 @@ from sparsify.errors import InputError
 from sparsify.export.checkpoint import RECIPE_FILE
 from sparsify.tasks.arguments import Arguments
 from sparsify.tasks.base import AnyTask, Job, Result
+from sparsify.tasks.compiled import compile_flags
 from sparsify.tasks.consent import settle
 from sparsify.tasks.folders import checkpoint_to_resume, move_into, writable
 from sparsify.tasks.prepare import make_trainer, prepare, save_results
@@ -35,6 +36,7 @@ def run(task: AnyTask, args: Arguments[Any]) -> Result:
     Raises:
         SparsifyError: Anything the user can mend; cheap checks come before data and model are loaded.
     """
+    compile_flags(args)
     _what_to_do(task, args)
     folder = writable(args.training.output_dir, "output_dir" in args.explicit)
     manager = load_manager(args.recipe)

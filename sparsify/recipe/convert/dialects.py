@@ -61,9 +61,26 @@ def convert(source: SourceText, span: Span | None = None) -> Converted:
     """
     if (recipe := _recipe(source)) is not None:
         return recipe
+    dialect, draft = drafted(source, span)
+    return Converted(write(draft, f"Converted from {source.origin}: {dialect}."), dialect, tuple(draft.lost))
+
+
+def drafted(
+    source: SourceText, span: Span | None = None, defaults: Mapping[str, Any] | None = None
+) -> tuple[str, Draft]:
+    """What a configuration is of, and its recipe before it is written.
+
+    Args:
+        source: Its text.
+        span: When to prune where it does not say.
+        defaults: Of ``WeightPruningConfig``, where it does not say.
+
+    Raises:
+        RecipeError: As ``convert``; also where the source is a recipe.
+    """
     found = read(source)
     try:
-        dialect, draft = _draft(found, span)
+        dialect, draft = _draft(found, span, defaults or {})
     except RecipeError as error:
         raise RecipeError([replace(p, file=p.file or source.file) for p in error.problems]) from error
     draft.lost += found.notes
@@ -71,7 +88,7 @@ def convert(source: SourceText, span: Span | None = None) -> Converted:
         message = "nothing in it has an equivalent here" if draft.lost else "no configuration that is known"
         hint = "; ".join(draft.lost[:6]) or _KNOWN
         raise RecipeError(Problem(message, source.file, hint=hint))
-    return Converted(write(draft, f"Converted from {source.origin}: {dialect}."), dialect, tuple(draft.lost))
+    return dialect, draft
 
 
 def _recipe(source: SourceText) -> Converted | None:
@@ -96,19 +113,21 @@ def _body(draft: Draft) -> str:
     return write(draft, "").lstrip("\n")
 
 
-def _draft(found: Found, span: Span | None) -> tuple[str, Draft]:
+def _draft(found: Found, span: Span | None, defaults: Mapping[str, Any]) -> tuple[str, Draft]:
     whole, dialects = Draft(), []
     for index, value in enumerate(found.values):
         path = f"[{index}]" if len(found.values) > 1 else ""
-        dialect, draft = _one(value, span, path)
+        dialect, draft = _one(value, span, defaults, path)
         dialects.append(dialect)
         whole.add(draft)
     return ", ".join(dict.fromkeys(dialects)), whole
 
 
-def _one(value: Any, span: Span | None, path: str) -> tuple[str, Draft]:
+def _one(value: Any, span: Span | None, defaults: Mapping[str, Any], path: str) -> tuple[str, Draft]:
     if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
-        return "Neural Compressor's pruning_configs", convert_pruning({"pruning_configs": value}, span, path)
+        return "Neural Compressor's pruning_configs", convert_pruning(
+            {**defaults, "pruning_configs": value}, span, path
+        )
     if not isinstance(value, Mapping):
         return "", Draft()
     fields, tag = Fields(value, path), value.get(TAG)
@@ -118,7 +137,7 @@ def _one(value: Any, span: Span | None, path: str) -> tuple[str, Draft]:
         body = fields if tag == "distillation" or "criterion" in value else Fields({"criterion": value}, path)
         return "Neural Compressor's DistillationConfig", convert_distillation(body)
     if tag == "pruning" or KEYS & set(value):
-        return "Neural Compressor's WeightPruningConfig", convert_pruning(value, span, path)
+        return "Neural Compressor's WeightPruningConfig", convert_pruning({**defaults, **value}, span, path)
     if "neural_compressor_version" in value:
         return "optimum-intel's inc_config.json", _inc_config(fields, span)
     if any(isinstance(value.get(section), Mapping) for section in _SECTIONS):

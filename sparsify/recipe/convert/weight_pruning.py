@@ -169,7 +169,8 @@ def _pattern(entry: Entry, fields: Fields) -> str:
         raise fields.error("pattern", f"NxM ('4x1', '1xchannel'), N:M ('2:4') or mha, got {value!r}")
     pruned, group = int(match[1]), int(match[2])
     kept = f"{group - pruned}:{group}"
-    entry.notes["mask_type"] = f"{value} there prunes {pruned} of every {group}, here N:M says how many are kept"
+    if kept != value:
+        entry.notes["mask_type"] = f"{value} there prunes {pruned} of every {group}, here N:M says how many are kept"
     return kept
 
 

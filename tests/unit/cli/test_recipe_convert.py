@@ -1,0 +1,55 @@
+"""``sparsify-recipe convert``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sparsify.cli.recipe import main
+from sparsify.manager import load_recipe
+
+CONFIG = {"target_sparsity": 0.9, "pattern": "2:4", "end_step": 1000, "pruning_frequency": 50, "low_memory_usage": True}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "prune.json"
+    path.write_text(json.dumps(CONFIG))
+    return path
+
+
+def test_writes_a_recipe_that_loads(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = config.with_name("my.yaml")
+    assert main(["convert", str(config), "-o", str(out)]) == 0
+    (modifier,) = load_recipe(out).modifiers
+    assert type(modifier).__name__ == "WeightPruningModifier"
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "not in the recipe: low_memory_usage: has no meaning here" in printed.err
+
+
+def test_prints_it(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", str(config)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("# Converted from prune.json: Neural Compressor's WeightPruningConfig.\n")
+    assert "# target_sparsity was 0.9: N:M has exactly this one\n    final_sparsity: 0.5\n" in printed
+
+
+def test_json(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", str(config), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["lost"] == ["low_memory_usage: has no meaning here"]
+    assert "!WeightPruningModifier" in found["recipe"]
+
+
+def test_mistakes_exit_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = tmp_path / "bad.json"
+    bad.write_text('{"target_sparsity": 2, "end_step": 5}')
+    assert main(["convert", str(bad)]) == 2
+    assert main(["convert", str(tmp_path / "absent.yaml")]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "target_sparsity is a number from 0 to 1, got 2" in " ".join(printed.err.split())
+    assert "Traceback" not in printed.err
