@@ -58,7 +58,8 @@ def test_a_seed_command_reaches_its_sparsity(name: str, world: Path, capsys: pyt
         assert {n: s for n, s in share.items() if n.endswith("dense.weight") and abs(s - 0.9) > 2e-3} == {}
         rest = {n: z for n, z in zeros.items() if not n.endswith("dense.weight")}
         assert all(_blocks(z) for z in rest.values())
-        assert all(0.5 - 1e-3 <= share[n] <= 0.98 for n in rest)
+        block = 4 / 256  # of a matrix of 16 x 16
+        assert {n: share[n] for n in rest if not 0.5 - block <= share[n] <= 0.98 + block} == {}
     elif name == "mrpc_2in4":
         assert all((z.view(-1, 4).sum(1) == 2).all() for z in zeros.values())
     elif name == "mrpc_4x1":
