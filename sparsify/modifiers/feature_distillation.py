@@ -32,9 +32,19 @@ class FeatureDistillation(TaughtModifier):
         """Layers to compare."""
         raise NotImplementedError
 
+    def students_layers(self, student: nn.Module) -> list[str]:
+        """Names of the student's layers among them."""
+        raise NotImplementedError
+
     def distance(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
         """How far one layer is from its teacher's, a scalar."""
         raise NotImplementedError
+
+    def matched(self, model: nn.Module) -> tuple[str, ...]:
+        """Names of the parameters of the layers that are compared; see the base class."""
+        layers = tuple(f"{name}." for name in self.students_layers(model))
+        names = [clean_name(name) for name, _ in model.named_parameters()]
+        return tuple(name for name in names if name.startswith(layers))
 
     @property
     def projects(self) -> bool:
@@ -119,7 +129,7 @@ def paired(student: nn.Module, teacher: nn.Module, ours: Sequence[str] | None, t
     Raises:
         RecipeError: A name matches nothing, or the models have another number of such layers.
     """
-    mine, other = _layers(student, ours, "student"), _layers(teacher, theirs, "teacher")
+    mine, other = layers_of(student, ours, "student"), layers_of(teacher, theirs, "teacher")
     if len(mine) != len(other):
         raise RecipeError(
             f"{len(mine)} layers of the student are compared with {len(other)} of the teacher: name as many of both"
@@ -127,7 +137,12 @@ def paired(student: nn.Module, teacher: nn.Module, ours: Sequence[str] | None, t
     return list(zip(mine, other, strict=True))
 
 
-def _layers(model: nn.Module, names: Sequence[str] | None, whose: str) -> list[tuple[str, nn.Module]]:
+def layers_of(model: nn.Module, names: Sequence[str] | None, whose: str) -> list[tuple[str, nn.Module]]:
+    """Layers by name, pattern or class, in that order; None stands for every Linear and Conv2d.
+
+    Raises:
+        RecipeError: A name matches nothing; it says whose.
+    """
     found: list[tuple[str, nn.Module]]
     if names is None:
         found = [(clean_name(n), m) for n, m in model.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
@@ -171,6 +186,10 @@ class PerLayerDistillationModifier(FeatureDistillation):
         """By place in the lists of names."""
         names = self.student_layer_names
         return paired(student, teacher, names, self.teacher_layer_names or names)
+
+    def students_layers(self, student: nn.Module) -> list[str]:
+        """By their names."""
+        return [name for name, _ in layers_of(student, self.student_layer_names, "student")]
 
     def distance(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
         """Mean squared error, relative to the teacher unless ``normalize`` is off."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sparsify.distillation.features import COMPARISON_ARGS, TRANSFORM_ARGS, compare, transformed
 from sparsify.modifiers.base import Flag, Run
-from sparsify.modifiers.feature_distillation import FeatureDistillation, Pairs, paired
+from sparsify.modifiers.feature_distillation import FeatureDistillation, Pairs, layers_of, paired
 from sparsify.modifiers.registry import register
 from sparsify.modifiers.teaching import share_of_step
 
@@ -111,6 +111,11 @@ class OutputDistillationModifier(FeatureDistillation):
             ours, theirs = (target, target) if isinstance(target, str) else target
             found += paired(student, teacher, [ours], [theirs])
         return found
+
+    def students_layers(self, student: nn.Module) -> list[str]:
+        """Target by target."""
+        names = [target if isinstance(target, str) else target[0] for target in self.targets]
+        return [name for name, _ in layers_of(student, names, "student")]
 
     def distance(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
         """The comparison, after the transforms."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, PlainValidator, PrivateAttr, field_validator, model_validator
@@ -42,6 +42,8 @@ Value = Annotated[Any, PlainValidator(_value, json_schema_input_type=float | lis
 
 
 class _Writes(Modifier):
+    one_shot: ClassVar[bool] = True
+
     params: Selectors = Field(description="names, re: patterns, __ALL__ or __ALL_PRUNABLE__", min_length=1)
     params_strict: Flag = Field(True, description="false: selectors that match nothing are passed over")
 

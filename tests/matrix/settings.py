@@ -142,6 +142,13 @@ PAIRS: dict[str, Setting] = {
         + "- !DistillationModifier {hardness: 0.5, temperature: 2.0, distill_output_keys: [logits]}",
         prunes=_FC,
     ),
+    "prune while layers are taught": Setting(
+        _GRADUAL.format(name="GMPruningModifier").strip("\n") + "\n- !PerLayerDistillationModifier\n"
+        "    student_layer_names: [fc1, fc2]\n"
+        "    teacher_layer_names: [fc1, classifier]\n"
+        "    end_epoch: 3.0",
+        prunes=_FC,
+    ),
     "outputs and layers of one teacher": Setting(
         "- !DistillationModifier {hardness: 0.5, temperature: 2.0, distill_output_keys: [logits]}\n"
         "- !PerLayerDistillationModifier {student_layer_names: [fc1], gain: 0.5}\n"

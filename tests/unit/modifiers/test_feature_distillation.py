@@ -249,6 +249,19 @@ class TestOutput:
             OutputDistillationModifier(**({"targets": "a"} | fields))
 
 
+@pytest.mark.parametrize(
+    "modifier",
+    [
+        PerLayerDistillationModifier(student_layer_names=["a"], teacher_layer_names=["b"]),
+        OutputDistillationModifier(targets=[["a", "elsewhere"]]),
+    ],
+)
+def test_names_the_students_parameters_without_a_teacher(modifier: FeatureDistillation) -> None:
+    assert modifier.matched(Net(0)) == ("a.weight", "a.bias")
+    with pytest.raises(RecipeError, match="student: no module"):
+        OutputDistillationModifier(targets=["elsewhere"]).matched(Net(0))
+
+
 def test_a_shared_teacher_answers_once_per_batch() -> None:
     recipe = (
         "modifiers:\n"

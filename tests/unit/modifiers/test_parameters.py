@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from sparsify.errors import RecipeError
+from sparsify.manager import load_recipe
 from sparsify.modifiers.parameters import GradualParamModifier, SetParamModifier
 from tests.unit.modifiers.pruning_world import make_mlp, play
 
@@ -59,6 +60,17 @@ class TestSet:
     def test_an_end_of_a_composed_recipe_changes_nothing(self) -> None:
         modifier = SetParamModifier(params=[BIAS], val=1.0, end_epoch=2.0)
         assert (modifier.end, modifier.last_epoch()) == (-1.0, 2.0)
+
+
+def test_both_act_in_one_shot() -> None:
+    recipe = (
+        "modifiers:\n  - !SetParamModifier {params: [fc1.bias], val: 0.5, start_epoch: 1.0}\n"
+        "  - !GradualParamModifier {params: [fc2.bias], init_val: 0, final_val: 2, start_epoch: 0, end_epoch: 3}\n"
+    )
+    model = make_mlp()
+    load_recipe(recipe).apply(model)
+    assert set(model.get_parameter("fc1.bias").tolist()) == {0.5}
+    assert set(model.get_parameter("fc2.bias").tolist()) == {2.0}
 
 
 class TestGradual:
