@@ -6,7 +6,7 @@ STAMP := $(VENV)/.ready
 export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test lint types unit setup wheel bench clean
+.PHONY: demo test lint types unit setup docs wheel bench clean
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -28,6 +28,9 @@ types: $(STAMP)
 
 unit: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+docs: $(STAMP)
+	$(BIN)/python -m sparsify.cli.recipe_docs docs/modifiers
 
 bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/step_cost.py

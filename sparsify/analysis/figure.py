@@ -113,7 +113,7 @@ def _draw_curves(panel: Axes, name: str, curves: list[Curve], plan: Plan) -> Non
             color=_GREYS[index % len(_GREYS)],
             linestyle=_LINES[index % len(_LINES)],
             linewidth=1.0,
-            drawstyle="steps-post" if curve.held else "default",
+            drawstyle="steps-post",
         )
     panel.set_ylabel(name)
     panel.set_ylim(bottom=0)

@@ -76,13 +76,14 @@ class Plan:
             "steps_per_epoch": self.steps_per_epoch,
             "epochs": self.epochs,
             "steps": self.steps,
-            "modifiers": [self._entry(phase) for phase in self.phases],
+            "modifiers": [self.entry(phase) for phase in self.phases],
             "timeline": [self._moment(moment, paths) for moment in self.moments()],
             "conflicts": [finding.to_dict() for finding in self.findings],
             "matched": {paths[key]: list(names) for key, names in (self.matched or {}).items()},
         }
 
-    def _entry(self, phase: Phase) -> dict[str, Any]:
+    def entry(self, phase: Phase) -> dict[str, Any]:
+        """One modifier for JSON: where it stands, its fields, and its steps."""
         modifier = phase.modifier
         return {
             "path": modifier.path,

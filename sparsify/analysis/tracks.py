@@ -34,12 +34,11 @@ class Bar:
 
 @dataclass(frozen=True)
 class Curve:
-    """A value over the steps; None where it is not set. ``held``: it stays between points instead of moving on."""
+    """A value over the steps, each held until the next; None where it is not set."""
 
     label: str
     steps: tuple[int, ...]
     values: tuple[float | None, ...]
-    held: bool = False
 
 
 def bars(plan: Plan) -> list[Bar]:
@@ -62,7 +61,7 @@ def _bar(plan: Plan, phase: Phase) -> Bar:
         end,
         () if each_step else tuple(step for step in updates if phase.start <= step <= end),
         _frozen(plan, modifier),
-        not getattr(modifier, "unavailable", None),
+        not modifier.unavailable,
     )
 
 
@@ -100,7 +99,7 @@ def rate_curves(plan: Plan, moments: Sequence[Moment]) -> list[Curve]:
     rows = [tuple(moment.lr[group] for moment in moments) for group in range(plan.groups)]
     shared = _merged({f"group {group}": row for group, row in enumerate(rows)})
     one = len(shared) == 1
-    return _curves({"learning rate" if one else name: row for name, row in shared.items()}, moments, held=False)
+    return _curves({"learning rate" if one else name: row for name, row in shared.items()}, moments)
 
 
 def sparsity_curves(plan: Plan, moments: Sequence[Moment]) -> list[Curve]:
@@ -112,7 +111,7 @@ def sparsity_curves(plan: Plan, moments: Sequence[Moment]) -> list[Curve]:
     rows = {n: tuple(found.get(n) for found in by_moment) for n in names if n not in split}
     shared = _merged(rows)
     one = len(shared) == 1
-    return _curves({"sparsity" if one else name: row for name, row in shared.items()}, moments, held=True)
+    return _curves({"sparsity" if one else name: row for name, row in shared.items()}, moments)
 
 
 def _merged(rows: dict[str, tuple[float | None, ...]]) -> dict[str, tuple[float | None, ...]]:
@@ -128,6 +127,6 @@ def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
-def _curves(rows: dict[str, tuple[float | None, ...]], moments: Sequence[Moment], held: bool) -> list[Curve]:
+def _curves(rows: dict[str, tuple[float | None, ...]], moments: Sequence[Moment]) -> list[Curve]:
     steps = tuple(moment.step for moment in moments)
-    return [Curve(label, steps, values, held) for label, values in rows.items()]
+    return [Curve(label, steps, values) for label, values in rows.items()]

@@ -1,25 +1,46 @@
-"""``sparsify-recipe``: check recipes, and see what they do before they run."""
+"""``sparsify-recipe``: check recipes, see what they do before they run, and write new ones."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
 
-from sparsify.cli import common, recipe_convert, recipe_plan, recipe_validate
+from sparsify.cli import (
+    common,
+    recipe_convert,
+    recipe_diff,
+    recipe_list,
+    recipe_new,
+    recipe_plan,
+    recipe_schema,
+    recipe_show,
+    recipe_validate,
+)
 from sparsify.cli.recipe_problems import rendered
 from sparsify.errors import RecipeError
 
-COMMANDS = (recipe_validate, recipe_plan, recipe_convert)
+COMMANDS = (
+    recipe_validate,
+    recipe_plan,
+    recipe_show,
+    recipe_list,
+    recipe_diff,
+    recipe_new,
+    recipe_convert,
+    recipe_schema,
+)
 """Each module adds one sub-command with its ``add(commands)``."""
 
 _EXAMPLE = """\
 examples:
   sparsify-recipe validate *.yaml
   sparsify-recipe plan my.yaml --steps-per-epoch 128 --svg plan.svg
+  sparsify-recipe show GMPruningModifier
+  sparsify-recipe new --sparsity 0.8 --int8 --distill --output my.yaml
   sparsify-recipe convert prune.yaml -o my.yaml
 
 A recipe is a path, a checkpoint folder or a zoo: stub.
-Exit codes: 0 done, 1 a recipe contradicts itself (plan), 2 bad input.
+Exit codes: 0 done, 1 a recipe contradicts itself (plan) or two differ (diff --exit-code), 2 bad input.
 """
 
 
@@ -27,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     """The command's flags."""
     p = argparse.ArgumentParser(
         "sparsify-recipe",
-        description="Check recipes, and see what they do before they run.",
+        description="Check recipes, see what they do before they run, and write new ones.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -31,10 +31,12 @@ def command(commands: Commands, name: str, summary: str, example: str) -> argpar
 
 
 def add_recipe_args(p: argparse.ArgumentParser) -> None:
-    """``--recipe_args``."""
+    """``--recipe_args`` and ``--set``."""
     p.add_argument(
         "--recipe_args", "--recipe-args", metavar="ARGS", help="variables' values: JSON, a file, or k=v,k2=v2"
     )
+    field = "a modifier's field, as in GMPruningModifier.final_sparsity=0.8; may be given again"
+    p.add_argument("--set", action="append", metavar="PATH=VALUE", help=field)
 
 
 def add_length(p: argparse.ArgumentParser) -> None:
@@ -60,7 +62,7 @@ def load(source: str, args: argparse.Namespace) -> ModifierManager:
     """The validated recipe."""
     from sparsify.manager import load_recipe
 
-    return load_recipe(source, getattr(args, "recipe_args", None))
+    return load_recipe(source, args.recipe_args, set_fields=args.set)
 
 
 def write(path: str, content: str | bytes) -> None:

@@ -21,6 +21,7 @@ class Verdict:
     modifiers: int = 0
     epochs: int = 0
     not_available: tuple[str, ...] = ()
+    warnings: tuple[Problem, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -54,8 +55,10 @@ def verdict(source: str, args: argparse.Namespace) -> Verdict:
         return Verdict(source, error.problems)
     except SparsifyError as error:
         return Verdict(source, (Problem(str(error), source),))
-    missing = [what for m in manager.modifiers if (what := getattr(m, "unavailable", None))]
-    return Verdict(source, (), len(manager.modifiers), manager.max_epochs, tuple(dict.fromkeys(missing)))
+    missing = [m.unavailable for m in manager.modifiers if m.unavailable]
+    return Verdict(
+        source, (), len(manager.modifiers), manager.max_epochs, tuple(dict.fromkeys(missing)), tuple(manager.warnings)
+    )
 
 
 def _show(found: Verdict) -> None:

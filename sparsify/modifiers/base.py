@@ -95,6 +95,8 @@ class Modifier(BaseModel):
     """Fields that hold a point in time, for the run's length and for stages."""
     paper: ClassVar[str] = ""
     """Where the method comes from: authors, year, title, address."""
+    example: ClassVar[Mapping[str, Any]] = {}
+    """Fields shown in its documentation beyond those that it needs, or with better values for these."""
     one_shot: ClassVar[bool] = False
     """Whether it also acts where a recipe is applied without training (as pruning and quantization do)."""
     available: ClassVar[bool] = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -24,6 +24,10 @@ class DistillationModifier(TaughtModifier):
     whole step where it counts them, else by those of the micro-batch. Without a teacher (``disable``) the loss stays
     what it was.
     """
+
+    paper: ClassVar[str] = (
+        "Hinton, Vinyals and Dean 2015, Distilling the Knowledge in a Neural Network, https://arxiv.org/abs/1503.02531"
+    )
 
     hardness: float = Field(0.5, ge=0, le=1, description="share of the teacher in the loss, 0 to 1")
     temperature: float = Field(2.0, gt=0, allow_inf_nan=False, description="softmax temperature, above 0")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field, PrivateAttr
@@ -165,6 +165,8 @@ class PerLayerDistillationModifier(FeatureDistillation):
     learned along with the model, or it is an error without ``project_features``. ``update_frequency`` is accepted
     and has no meaning: each step counts.
     """
+
+    paper: ClassVar[str] = "Romero et al. 2015, FitNets: Hints for Thin Deep Nets, https://arxiv.org/abs/1412.6550"
 
     gain: float = Field(1.5, ge=0, allow_inf_nan=False, description="weight of the term in the loss, at least 0")
     normalize: Flag = Field(True, description="divide each layer's error by the teacher's mean square")

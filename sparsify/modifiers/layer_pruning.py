@@ -25,6 +25,11 @@ class LayerPruningModifier(Modifier):
     ``update_frequency`` is accepted and has no meaning.
     """
 
+    paper: ClassVar[str] = (
+        "Sajjad et al. 2020, On the Effect of Dropping Layers of Pre-trained Transformer Models, "
+        "https://arxiv.org/abs/2004.03844"
+    )
+
     order: ClassVar[int] = 10
     kind: ClassVar[str] = "pruning"
     structural: ClassVar[bool] = True

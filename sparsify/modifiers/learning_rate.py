@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -45,7 +45,7 @@ class SetLearningRateModifier(SetOnce, _LearningRate):
     """Sets one learning rate, which holds until another modifier sets one."""
 
     learning_rate_: float = Field(alias="learning_rate", gt=0, allow_inf_nan=False, description=_RATE)
-    constant_logging: Flag = False
+    constant_logging: Flag = Field(False, description="accepted; nothing is logged by it")
 
     def learning_rate(self, epoch: float, steps_per_epoch: int) -> float:
         """The rate set."""
@@ -61,6 +61,7 @@ class LearningRateFunctionModifier(_LearningRate):
     """
 
     spans: ClassVar[tuple[str, ...]] = ("update_frequency", "cycle_epochs")
+    example: ClassVar[Mapping[str, Any]] = {"end_epoch": 3.0}
 
     start_epoch: float
     end_epoch: float
@@ -117,13 +118,18 @@ class LearningRateModifier(_LearningRate):
 
     more_epochs: ClassVar[tuple[str, ...]] = ("lr_kwargs.milestones",)
     spans: ClassVar[tuple[str, ...]] = ("update_frequency", "lr_kwargs.step_size", "lr_kwargs.cycle_epochs")
+    paper: ClassVar[str] = (
+        "CosineAnnealingWarmRestarts: Loshchilov and Hutter 2017, SGDR: Stochastic Gradient Descent with Warm Restarts, "
+        "https://arxiv.org/abs/1608.03983"
+    )
+    example: ClassVar[Mapping[str, Any]] = {"lr_kwargs": {"step_size": 0.5, "gamma": 0.5}}
 
     lr_class: Literal["StepLR", "MultiStepLR", "ExponentialLR", "CosineAnnealingWarmRestarts"] = Field(
         description=", ".join(_CLASSES)
     )
     lr_kwargs: dict[str, Any] = Field(default_factory=dict, description="the schedule's arguments, in epochs")
     init_lr: float = Field(gt=0, allow_inf_nan=False, description=_RATE)
-    constant_logging: Flag = False
+    constant_logging: Flag = Field(False, description="accepted; nothing is logged by it")
 
     @model_validator(mode="after")
     def _arguments_fit(self) -> LearningRateModifier:

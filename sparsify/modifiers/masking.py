@@ -33,7 +33,7 @@ def _mask_type(value: object) -> str | list[int]:
     return value if isinstance(value, str) else list(value)
 
 
-Selectors = Annotated[list[str], BeforeValidator(_flat)]
+Selectors = Annotated[list[str], BeforeValidator(_flat, json_schema_input_type=str | list[str])]
 """Parameter selectors: one, a list, or nested lists."""
 
 MaskType = Annotated[str | list[int], PlainValidator(_mask_type, json_schema_input_type=str | list[int])]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AliasChoices, Field, PlainValidator, PrivateAttr, field_validator, model_validator
 from torch import nn
@@ -82,6 +82,10 @@ class ConstantPruningModifier(MaskModifier):
     Unless ``leave_enabled``, until ``end_epoch`` (-1: for ever). ``update_frequency`` is accepted and has no meaning.
     """
 
+    paper: ClassVar[str] = (
+        "Zafrir et al. 2021, Prune Once for All: Sparse Pre-Trained Language Models, https://arxiv.org/abs/2111.05754"
+    )
+
     leave_enabled: Flag = Field(False, description="whether masks are held after end_epoch")
 
     def update_steps(self, clock: Clock) -> list[int]:
@@ -104,6 +108,12 @@ class GradualPruning(PatternModifier):
     Masks are computed anew every ``update_frequency`` epochs; what was masked stays masked while sparsity grows. The
     last update comes even where ``end_epoch`` is the end of the run, and reaches ``final_sparsity`` exactly.
     """
+
+    paper: ClassVar[str] = (
+        "Zhu and Gupta 2017, To prune, or not to prune: exploring the efficacy of pruning for model compression, "
+        "https://arxiv.org/abs/1710.01878"
+    )
+    example: ClassVar[Mapping[str, Any]] = {"update_frequency": 0.1}
 
     init_sparsity: InitSparsity = Field(description="sparsity at start_epoch, or __FROM_PARAM__")
     final_sparsity: FinalSparsity = Field(description="sparsity at end_epoch, or {sparsity: [selectors], ...}")

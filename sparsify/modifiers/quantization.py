@@ -56,30 +56,56 @@ class QuantizationModifier(Modifier):
         "disable_quantization_observer_epoch",
         "freeze_bn_stats_epoch",
     )
+    paper: ClassVar[str] = (
+        "Jacob et al. 2018, Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only "
+        "Inference, https://arxiv.org/abs/1712.05877"
+    )
+    example: ClassVar[Mapping[str, Any]] = {"start_epoch": 1.0, "disable_quantization_observer_epoch": 2.0}
 
-    disable_quantization_observer_epoch: float | None = None
-    freeze_bn_stats_epoch: float | None = None
-    num_calibration_steps: int | None = Field(default=None, gt=0)
-    model_fuse_fn_name: str | None = None
-    model_fuse_fn_kwargs: dict[str, Any] | None = None
-    submodules: list[str] | None = None
-    exclude_module_types: list[str] | None = None
-    custom_quantizable_module_types: list[str] | None = None
-    quantize_embeddings: Flag = True
-    quantize_linear_activations: Flag = True
-    quantize_conv_activations: Flag = True
-    quantize_embedding_activations: Flag = True
-    exclude_batchnorm: Flag = True
-    reduce_range: Flag = False
-    tensorrt: Flag = False
-    activation_bits: int | None = 8
-    weight_bits: int | None = 8
-    activation_qconfig_kwargs: dict[str, Any] | None = None
-    weight_qconfig_kwargs: dict[str, Any] | None = None
-    scheme: str | dict[str, Any] | None = None
-    scheme_overrides: dict[str, Any] | None = None
-    ignore: list[str] | None = None
-    strict: Flag = True
+    disable_quantization_observer_epoch: float | None = Field(
+        None, description="epoch from which ranges stay as they are; left out: the run's end"
+    )
+    freeze_bn_stats_epoch: float | None = Field(
+        None, description="epoch from which batch norms keep their statistics; left out: never"
+    )
+    num_calibration_steps: int | None = Field(
+        default=None, gt=0, description="one shot: batches to calibrate on; left out: all"
+    )
+    model_fuse_fn_name: str | None = Field(None, description="conv_bn_relus or no_fuse; both give the same numbers")
+    model_fuse_fn_kwargs: dict[str, Any] | None = Field(None, description="nothing may be given")
+    submodules: list[str] | None = Field(
+        None, description="full names of modules; layers outside stay float; left out: the whole model"
+    )
+    exclude_module_types: list[str] | None = Field(None, description="classes of modules that stay float")
+    custom_quantizable_module_types: list[str] | None = Field(
+        None, description="of Linear, Conv2d, Embedding, which are quantized anyway"
+    )
+    quantize_embeddings: Flag = Field(True, description="whether weights of embeddings are quantized")
+    quantize_linear_activations: Flag = Field(
+        True, description="accepted; inputs of Linear are quantized, outputs never"
+    )
+    quantize_conv_activations: Flag = Field(True, description="accepted; inputs of Conv2d are quantized, outputs never")
+    quantize_embedding_activations: Flag = Field(
+        True, description="accepted; outputs of embeddings are never quantized"
+    )
+    exclude_batchnorm: Flag = Field(True, description="only true: batch norms stay float")
+    reduce_range: Flag = Field(False, description="only false: activations have 8 bits")
+    tensorrt: Flag = Field(False, description="whether activations are symmetric, as TensorRT has them")
+    activation_bits: int | None = Field(8, description="only 8")
+    weight_bits: int | None = Field(8, description="only 8")
+    activation_qconfig_kwargs: dict[str, Any] | None = Field(
+        None, description="observer (min/max) and averaging_constant of activations"
+    )
+    weight_qconfig_kwargs: dict[str, Any] | None = Field(None, description="observer of weights: min/max")
+    scheme: str | dict[str, Any] | None = Field(
+        None,
+        description="default, deepsparse, tensorrt, or {weights, input_activations} with num_bits, symmetric, strategy",
+    )
+    scheme_overrides: dict[str, Any] | None = Field(
+        None, description="schemes by module name, 're:PATTERN' or class; null leaves it float"
+    )
+    ignore: list[str] | None = Field(None, description="names, 're:PATTERN' or classes of modules that stay float")
+    strict: Flag = Field(True, description="whether names in ignore and scheme_overrides must match something")
     config_groups: dict[str, Group] | None = Field(
         None, description="formats by group: {group_0: {targets: [Linear], weights: {...}, input_activations: {...}}}"
     )

@@ -48,6 +48,12 @@ def names() -> list[str]:
     return sorted(_classes)
 
 
+def classes() -> dict[str, type[Modifier]]:
+    """Class of each name that a recipe may use, those of plugins included, sorted."""
+    load_plugins()
+    return dict(sorted(_classes.items()))
+
+
 def get(name: str) -> type[Modifier]:
     """The class registered under ``name``.
 

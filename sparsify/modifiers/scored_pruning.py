@@ -56,6 +56,10 @@ class ScoredPruning(GradualPruning):
 class MovementPruningModifier(ScoredPruning):
     """Gradual movement pruning, per parameter: what moves towards zero goes (Sanh et al. 2020)."""
 
+    paper: ClassVar[str] = (
+        "Sanh, Wolf and Rush 2020, Movement Pruning: Adaptive Sparsity by Fine-Tuning, https://arxiv.org/abs/2005.07683"
+    )
+
     @property
     def criterion(self) -> str:
         """Always movement."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor
@@ -24,6 +25,12 @@ class ACDCPruningModifier(PatternModifier):
     A phase lasts ``update_frequency`` epochs. A compressed phase prunes to ``compression_sparsity`` by magnitude; in a
     dense phase all weights learn, and momentum that masked weights gathered is reset on entering it.
     """
+
+    paper: ClassVar[str] = (
+        "Peste et al. 2021, AC/DC: Alternating Compressed/DeCompressed Training of Deep Neural Networks, "
+        "https://arxiv.org/abs/2106.12379"
+    )
+    example: ClassVar[Mapping[str, Any]] = {"compression_sparsity": 0.9, "end_epoch": 6.0, "update_frequency": 1.0}
 
     compression_sparsity: Annotated[float, Field(gt=0, lt=1)] = Field(description="sparsity of compressed phases")
     start_epoch: float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 from torch import nn
@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 class EpochRangeModifier(Modifier):
     """Says how long the run must last, and does nothing else."""
 
+    example: ClassVar[Mapping[str, Any]] = {"end_epoch": 3.0}
+
     start_epoch: float
     end_epoch: float
 
@@ -33,9 +35,11 @@ class SetWeightDecayModifier(SetOnce):
     through a resume, and nothing is put back when the run ends.
     """
 
+    example: ClassVar[Mapping[str, Any]] = {"start_epoch": 1.0}
+
     weight_decay: float = Field(ge=0, allow_inf_nan=False, description="a number of at least 0")
     param_groups: list[int] | None = Field(None, description="indices of the optimizer's param groups; left out: all")
-    constant_logging: Flag = False
+    constant_logging: Flag = Field(False, description="accepted; nothing is logged by it")
 
     def values(self, epoch: float) -> dict[str, float]:
         """The weight decay, once set."""
@@ -62,6 +66,8 @@ class TrainableParamsModifier(Modifier):
 
     Gradients of what it switches are cleared at the start, so that not even the step it starts on moves a frozen one.
     """
+
+    example: ClassVar[Mapping[str, Any]] = {"params": ["re:.*embeddings.*"], "trainable": False, "end_epoch": 1.0}
 
     params: list[str] | str = Field(description="names, `re:` patterns, `__ALL__` or `__ALL_PRUNABLE__`")
     trainable: Flag = Field(description="true or false")

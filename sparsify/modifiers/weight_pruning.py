@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PlainValidator, model_validator
 from torch import nn
@@ -44,6 +44,11 @@ class WeightPruningModifier(ProgressivePruning):
     The family of Neural Compressor's ``WeightPruningConfig`` with its defaults for score, scope and bounds. Without
     ``params``: the weights of Linear and Conv modules, but for a Hugging Face model's task head and pooler.
     """
+
+    paper: ClassVar[str] = (
+        "snip: Lee, Ajanthan and Torr 2019, SNIP: Single-shot Network Pruning based on Connection Sensitivity, "
+        "https://arxiv.org/abs/1810.02340"
+    )
 
     init_sparsity: InitSparsity = Field(0.0, description="sparsity at start_epoch, or __FROM_PARAM__")
     score_type: ScoreType = Field("snip_momentum", description=f"what weights are scored by: {', '.join(CRITERIA)}")

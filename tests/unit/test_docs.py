@@ -10,7 +10,7 @@ import pytest
 from sparsify.manager import load_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field
 from torch import nn
@@ -31,7 +31,14 @@ MaskStructure = Annotated[str, AfterValidator(_structure)]
 """``N:M``, or ``0:0`` for unstructured."""
 
 
-class PendingModifier(Modifier):
+# Not a model of its own: pydantic would let its fields, Modifier's, go before those of the class it is mixed into.
+if TYPE_CHECKING:
+    _Mixin = Modifier
+else:
+    _Mixin = object
+
+
+class PendingModifier(_Mixin):
     """A modifier that validates and is planned, and that no run carries out yet.
 
     It comes first among the bases of its class, so that nothing of the others acts.

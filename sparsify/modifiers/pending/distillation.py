@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -18,6 +19,10 @@ class _Losses(PendingModifier, Modifier):
 @register("KnowledgeDistillationModifier")
 class KnowledgeDistillationModifier(_Losses):
     """``w0 * hard + w1 * T^2 * soft``: a loss on the labels and one on the teacher's outputs."""
+
+    paper: ClassVar[str] = (
+        "Hinton, Vinyals and Dean 2015, Distilling the Knowledge in a Neural Network, https://arxiv.org/abs/1503.02531"
+    )
 
     instead: ClassVar[str | None] = "DistillationModifier: hardness is the second weight, the loss is KL"
 
@@ -55,6 +60,11 @@ class _Layers(_Losses):
 class IntermediateLayersKnowledgeDistillationModifier(_Layers):
     """A loss on pairs of layers, one of the student and one of the teacher."""
 
+    paper: ClassVar[str] = (
+        "Jiao et al. 2020, TinyBERT: Distilling BERT for Natural Language Understanding, "
+        "https://arxiv.org/abs/1909.10351"
+    )
+
     instead: ClassVar[str | None] = "OutputDistillationModifier compares pairs of layers"
 
     layer_mappings: list[list[str]] = Field(min_length=1, description="[student's layer, teacher's], or one name")
@@ -70,6 +80,13 @@ class IntermediateLayersKnowledgeDistillationModifier(_Layers):
 @register("SelfKnowledgeDistillationModifier")
 class SelfKnowledgeDistillationModifier(_Layers):
     """Deep layers of the model teach its shallow ones."""
+
+    paper: ClassVar[str] = (
+        "Zhang et al. 2019, Be Your Own Teacher: Improve the Performance of Convolutional Neural Networks via Self Distillation, "
+        "https://arxiv.org/abs/1905.08094"
+    )
+
+    example: ClassVar[Mapping[str, Any]] = {"layer_mappings": [[["bert.encoder.layer.1", "bert.encoder.layer.3"]]]}
 
     layer_mappings: list[list[list[str]]] = Field(min_length=1, description="lists of [shallow layer, deep layer]")
     temperature: float = Field(1.0, gt=0, allow_inf_nan=False, description="softmax temperature, above 0")

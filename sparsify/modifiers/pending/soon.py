@@ -18,6 +18,8 @@ from sparsify.pruning.schedules import interpolate
 class StructuredPruningModifier(PendingModifier, MaskModifier):
     """Gradual pruning of whole filters or channels, those of a group of parameters together."""
 
+    paper: ClassVar[str] = "Li et al. 2017, Pruning Filters for Efficient ConvNets, https://arxiv.org/abs/1608.08710"
+
     init_sparsity: InitSparsity = Field(description="sparsity at start_epoch, or __FROM_PARAM__")
     final_sparsity: FinalSparsity = Field(description="sparsity at end_epoch, or {sparsity: [selectors], ...}")
     start_epoch: float

@@ -95,7 +95,10 @@ class TopKASTPruningModifier(_SparseFromTheStart):
 class PowerpropagationModifier(PendingModifier, Modifier):
     """Trains ``w * |w|^(alpha - 1)`` in place of w, so that small weights stay small."""
 
-    paper: ClassVar[str] = "Schwarz et al. 2021, Powerpropagation, arXiv:2110.00296"
+    paper: ClassVar[str] = (
+        "Schwarz et al. 2021, Powerpropagation: A sparsity inducing weight reparameterisation, "
+        "https://arxiv.org/abs/2110.00296"
+    )
 
     start_epoch: float
     end_epoch: float
@@ -107,6 +110,11 @@ class PowerpropagationModifier(PendingModifier, Modifier):
 @register("ASRegModifier")
 class ASRegModifier(PendingModifier, Modifier):
     """Adds the size of activations to the loss, so that more of them are zero."""
+
+    paper: ClassVar[str] = (
+        "Kurtz et al. 2020, Inducing and Exploiting Activation Sparsity for Fast Neural Network Inference, "
+        "https://proceedings.mlr.press/v119/kurtz20a.html"
+    )
 
     layers: Selectors = Field(description="module names, re: patterns or a token")
     alpha: Amount = Field(description="weight of the term in the loss, at least 0")

@@ -77,6 +77,29 @@ def test_recipe_args(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no variable 'm'" in capsys.readouterr().out
 
 
+def test_fields_can_be_set(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", str(good), "--set", "EpochRangeModifier.end_epoch=4"]) == 0
+    assert "4 epochs" in capsys.readouterr().out
+    assert main(["validate", str(good), "--set", "EpochRangeModifier.end_epoche=4"]) == 2
+
+
+def test_what_is_odd_is_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "old.yaml"
+    path.write_text("modifiers:\n  - !EpochRangeModifier {start_epoch: 0.0, end_epoch: 1.0, log_types: []}\n")
+    assert main(["validate", str(path), "--json"]) == 0
+    ((warning,),) = [verdict["warnings"] for verdict in json.loads(capsys.readouterr().out)]
+    assert (warning["line"], "log_types" in warning["message"]) == (2, True)
+
+
+def test_what_is_not_built_yet_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "later.yaml"
+    path.write_text("modifiers:\n  - !SparseGPTModifier {sparsity: 0.5}\n")
+    assert main(["validate", str(path)]) == 0
+    assert "not available yet: SparseGPTModifier" in capsys.readouterr().out
+    assert main(["plan", str(path)]) == 1
+    assert "not available yet: SparseGPTModifier" in capsys.readouterr().out
+
+
 def test_zoo_stubs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", "zoo:nlp/nothing"]) == 2
     assert "not a zoo stub" in capsys.readouterr().out

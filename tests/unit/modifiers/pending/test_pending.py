@@ -125,3 +125,11 @@ def test_the_docs_list_them_all() -> None:
     page = (Path(__file__).resolve().parents[4] / "docs/compression.md").read_text(encoding="utf-8")
     section = page.split("## Not available yet")[1].split("\n## ")[0]
     assert set(re.findall(r"`(\w+Modifier)`", section)) == set(ENTRIES)
+
+
+@pytest.mark.parametrize("name", ["OBSPruningModifier", "MFACPruningModifier", "RigLPruningModifier"])
+@pytest.mark.parametrize("field", ["start_epoch", "end_epoch"])
+def test_what_its_schedule_needs_is_needed_though_it_is_not_built(name: str, field: str) -> None:
+    fields = {key: value for key, value in ENTRIES[name].items() if key != field}
+    with pytest.raises(RecipeError, match=f"{name} needs the field '{field}'"):
+        load_recipe(f"modifiers: [{{{name}: {_yaml(fields)}}}]\n")
