@@ -21,11 +21,10 @@ def plan() -> Plan:
     return make_plan(load_recipe(WHOLE), 10)
 
 
-def test_svg_keeps_its_text_and_its_bytes(plan: Plan) -> None:
+def test_svg_keeps_its_text(plan: Plan) -> None:
     svg = rendered_figure(plan, "svg")
     words = [element.text for element in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
     assert {"epoch", "optimizer step", "learning rate", "sparsity target", "GMPruning", "frozen"} <= set(words)
-    assert svg == rendered_figure(plan, "svg")
 
 
 def test_svg_has_no_colour(plan: Plan) -> None:
