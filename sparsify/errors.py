@@ -84,7 +84,11 @@ class ExportError(SparsifyError):
 
 
 class ZooError(SparsifyError):
-    """A zoo stub is malformed or nothing was found for it."""
+    """A zoo stub is malformed, nothing was found for it, or what was found cannot be trusted."""
+
+
+class ZooUnreachable(ZooError):
+    """A zoo's root did not answer, or not as it should; another root, or the cache, may still have the entry."""
 
 
 class CheckFailed(SparsifyError):

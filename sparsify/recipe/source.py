@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sparsify.errors import Problem, RecipeError
 from sparsify.recipe.nodes import MAX_CHARACTERS, MappingNode, SequenceNode, SourceText, compose
-from sparsify.zoo.registry import resolve_recipe
+from sparsify.zoo.registry import recipe_in, resolve_recipe
 
 CHECKPOINT_RECIPE = "recipe.yaml"
 SUFFIXES = (".yaml", ".yml", ".md", ".json")
@@ -95,6 +95,8 @@ def _located(path: Path, name: str) -> Path:
 def _inside(folder: Path) -> Path:
     if (folder / CHECKPOINT_RECIPE).is_file():
         return folder / CHECKPOINT_RECIPE
+    if (of_entry := recipe_in(folder)) is not None:  # laid out as SparseZoo's downloads were
+        return of_entry
     found = ", ".join(_recipes_in(folder)) or "no recipe files"
     raise RecipeError(Problem(f"the folder has no {CHECKPOINT_RECIPE}", str(folder), hint=f"in it: {found}"))
 

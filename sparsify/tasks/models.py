@@ -45,6 +45,8 @@ def resolve(name: str, flag: str, needs_config: bool = True) -> str:
         return str(resolve_model(name))
     path = Path(name).expanduser()
     if path.is_dir():
+        if not (path / "config.json").is_file() and (inner := _model_of_entry(path)):
+            return inner
         if needs_config and not (path / "config.json").is_file():
             raise InputError(f"{flag} {name}: the folder has no config.json{_models_in(path)}")
         return str(path)
@@ -53,6 +55,14 @@ def resolve(name: str, flag: str, needs_config: bool = True) -> str:
     if name.startswith((".", "/", "~")) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
         raise InputError(f"{flag} {name}: no such folder")
     return name
+
+
+def _model_of_entry(folder: Path) -> str | None:
+    """The model inside a folder laid out as an entry of a zoo, as SparseZoo's downloads were."""
+    from sparsify.zoo.registry import model_in
+
+    inner = model_in(folder) if any((folder / name).exists() for name in ("training", "training.tar.gz")) else None
+    return str(inner) if inner else None
 
 
 def load_config(name: str, args: ModelArguments, flag: str = "--model_name_or_path") -> Any:

@@ -1,0 +1,91 @@
+"""Archives that SparseZoo stored folders in (``training.tar.gz``): unpacked so that nothing leaves the target."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+import tempfile
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+from sparsify.errors import ZooError
+from sparsify.zoo import cache
+from sparsify.zoo.manifest import digest
+from sparsify.zoo.names import MAX_BYTES, MAX_FILES, safe, safe_set
+
+_CHUNK = 2**20
+_RATIO = 2000
+"""How many times its own size an archive may unpack to; weights do not shrink so much."""
+
+
+def unpacked(archive: Path, name: str, folder: Path) -> Path:
+    """The archive's contents as a folder in the cache; unpacked once.
+
+    Args:
+        archive: A .tar.gz file.
+        name: What the folder in it is called (``training``); taken off where every member begins with it.
+        folder: The cache.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ZooError: Not an archive, a member leaves it or is a link or device, or it unpacks to too much.
+    """
+    target = folder / "unpacked" / digest(archive)[:32] / name
+    if target.is_dir():
+        return target
+    with cache.locked(target), cache.told(target):
+        if target.is_dir():
+            return target
+        stage = Path(tempfile.mkdtemp(dir=target.parent, prefix=".unpacking-"))
+        try:
+            _unpack(archive, stage)
+            inner = list(stage.iterdir())
+            source = inner[0] if len(inner) == 1 and inner[0].is_dir() and inner[0].name == name else stage
+            os.replace(source, target)
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+    return target
+
+
+def _unpack(archive: Path, stage: Path) -> None:
+    where = str(archive)
+    left = min(MAX_BYTES, max(archive.stat().st_size, 4096) * _RATIO)
+    names: list[str] = []
+    try:
+        with tarfile.open(archive, "r:*") as tar:
+            for member in tar:
+                name = member.name.removeprefix("./").rstrip("/")
+                if member.isdir():
+                    if name not in ("", "."):
+                        safe(name, where)
+                    continue
+                if not member.isreg():
+                    raise ZooError(
+                        f"{where}: {member.name[:80]!r} is no plain file; links and devices are not unpacked"
+                    )
+                names.append(name)
+                safe_set(names[-1:], where)
+                if len(names) > MAX_FILES or member.size > left:
+                    raise ZooError(f"{where}: unpacks to more than is believable; refused")
+                left -= member.size
+                stream = tar.extractfile(member)
+                if stream is not None:
+                    _copy(stream, stage / safe(name, where), member.size)
+    except (tarfile.TarError, EOFError, zlib.error, ValueError, OverflowError, RecursionError, LookupError) as error:
+        raise ZooError(f"{where}: not an archive that can be read ({type(error).__name__})") from error
+    except OSError as error:
+        raise ZooError(f"{where}: cannot be unpacked ({error.strerror or error})") from error
+    safe_set(names, where)
+
+
+def _copy(stream: object, path: Path, size: int) -> None:
+    source: BinaryIO = stream  # type: ignore[assignment]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as out:
+        while size > 0 and (chunk := source.read(min(_CHUNK, size))):
+            out.write(chunk)
+            size -= len(chunk)

@@ -1,0 +1,218 @@
+"""A root behind an fsspec address, with the cache in front of it."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pydantic import ValidationError
+
+from sparsify.errors import ZooError, ZooUnreachable
+from sparsify.zoo import cache
+from sparsify.zoo.fetch import fetch
+from sparsify.zoo.filesystem import NotThere, Remote
+from sparsify.zoo.layout import is_entry
+from sparsify.zoo.manifest import MANIFEST, MAX_MANIFEST, FileRecord, Manifest, read_manifest, record, revision
+from sparsify.zoo.names import safe, safe_set, shown
+from sparsify.zoo.roots import INDEX, Listing, Root, read_index
+from sparsify.zoo.settings import Place, Settings
+from sparsify.zoo.stub import DEPTH, PREFIX, parse_stub
+
+logger = logging.getLogger(__name__)
+_HEAD = "head.json"
+_MOST_INDEX = 32 * 2**20
+_ENTRY_DEPTH = 4
+_HUB = ("hf",)
+
+
+class RemoteRoot(Root):
+    """An address: entries are listed there, or from the cache where there is no network; files are kept in the cache.
+
+    Args:
+        place: Address and options.
+        settings: Cache, offline, progress.
+        flat: The address is one entry, not a root of many.
+    """
+
+    def __init__(self, place: Place, settings: Settings, flat: bool = False) -> None:
+        self.shown = shown(place.url)
+        self._place, self._settings, self._flat = place, settings, flat
+        self._cache = cache.root_folder(settings.cache, place.url)
+        hub_offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
+        self._offline = settings.offline or (place.url.split("://", 1)[0] in _HUB and hub_offline)
+
+    @functools.cached_property
+    def remote(self) -> Remote:
+        """The files there.
+
+        Raises:
+            ZooUnreachable: Offline.
+            ZooError: The address is not allowed.
+        """
+        if self._offline:
+            raise ZooUnreachable(f"{self.shown}: not asked (offline)")
+        return Remote(self._place.url, self._place.options)
+
+    def missing(self) -> str:
+        """Nothing is known of it without asking."""
+        return " (offline: its cache only)" if self._offline else ""
+
+    def entry(self, path: PurePosixPath) -> Listing | None:
+        """What the root has now; what it had, where it does not answer."""
+        try:
+            return self._ask(path)
+        except ZooUnreachable as error:
+            cached = self._cached(path)
+            if cached is None:
+                raise
+            if not self._offline:
+                logger.warning("%s; using what is in the cache", error)
+            return cached
+
+    def _ask(self, path: PurePosixPath) -> Listing | None:
+        place = self._there(path)
+        head = self._head(path)
+        try:
+            seen = self.remote.info(place / MANIFEST)
+            if head is not None and head.manifest is not None and seen.tag and head.tag == seen.tag:
+                return Listing(path, head.files, head.manifest)
+            data = self.remote.read(place / MANIFEST, MAX_MANIFEST)
+        except NotThere:
+            return self._without_manifest(path)
+        manifest = read_manifest(data, self.remote.where(place), None if self._flat else f"{PREFIX}{path}")
+        self._keep(path, manifest.files, data, seen.tag)
+        return Listing(path, manifest.files, manifest)
+
+    def _without_manifest(self, path: PurePosixPath) -> Listing | None:
+        place = self._there(path)
+        names = [name for name in self.remote.find(place, _ENTRY_DEPTH) if _safe(name)]
+        if not is_entry(names):
+            return None
+        safe_set(names, self.remote.where(place))
+        files = {}
+        for name in names:
+            try:
+                files[name] = self.remote.info(place / name)
+            except NotThere:
+                continue
+        self._keep(path, files, None, None)
+        return Listing(path, files)
+
+    def local(self, listing: Listing, name: str) -> Path:
+        """The file in the cache, fetched if need be."""
+        place = self._there(listing.path) / safe(name, str(listing.path))
+        target = self._revision(listing) / name
+        known = listing.files[name]
+        file = known if known.sha256 else self._recorded(listing, name)
+        if cache.matches(target, file) and (file.sha256 or file.size is not None):
+            return target
+        if self._offline or listing.stale:
+            raise ZooUnreachable(f"{self.shown}/{place}: not in the cache, and the root cannot be asked")
+        try:
+            fetched = fetch(
+                functools.partial(self.remote.open, place),
+                target,
+                known,
+                self.remote.where(place),
+                self._settings.progress,
+            )
+        except NotThere:
+            raise ZooError(f"{self.remote.where(place)}: listed, and not there") from None
+        if known.sha256 is None:
+            cache.write(self._record_file(listing, name), record(fetched).model_dump_json().encode())
+        return fetched
+
+    def folder(self, listing: Listing, prefix: str) -> Path:
+        """The folder in the cache."""
+        return self._revision(listing) / prefix
+
+    def stubs(self) -> list[str]:
+        """Those of ``index.json``, else of what can be listed; of the cache where the root does not answer."""
+        if self._flat:
+            return []
+        try:
+            try:
+                return read_index(self.remote.read(INDEX, _MOST_INDEX), self.shown)
+            except NotThere:
+                return self.walked()
+        except ZooUnreachable:
+            heads = self._cache.rglob(_HEAD) if self._cache.is_dir() else ()
+            return sorted(f"{PREFIX}{head.parent.relative_to(self._cache).as_posix()}" for head in heads)
+
+    def walked(self) -> list[str]:
+        """Stubs of what can be listed there, without its index."""
+        found: set[str] = set()
+        for name in self.remote.find(depth=DEPTH + 1):
+            parts = name.split("/")
+            top = "/".join(parts[:DEPTH]) if len(parts) > DEPTH else parts[0] if len(parts) == 2 else ""
+            try:
+                found.add(parse_stub(top).base)
+            except ZooError:
+                continue
+        return sorted(found)
+
+    def _there(self, path: PurePosixPath) -> PurePosixPath:
+        return PurePosixPath() if self._flat else path
+
+    # what is kept of a listing
+
+    def _revision(self, listing: Listing) -> Path:
+        return cache.revision_folder(cache.under(self._cache, listing.path), revision(listing.files))
+
+    def _record_file(self, listing: Listing, name: str) -> Path:
+        return self._revision(listing) / ".records" / f"{name}.json"
+
+    def _recorded(self, listing: Listing, name: str) -> FileRecord:
+        try:
+            return FileRecord.model_validate_json(self._record_file(listing, name).read_bytes())
+        except (OSError, ValidationError):
+            return listing.files[name]
+
+    def _keep(
+        self, path: PurePosixPath, files: Mapping[str, FileRecord], manifest: bytes | None, tag: str | None
+    ) -> None:
+        folder = cache.under(self._cache, path)
+        if manifest is not None:
+            cache.write(cache.revision_folder(folder, revision(files)) / MANIFEST, manifest)
+        head: dict[str, Any] = {"tag": tag, "revision": revision(files), "manifest": manifest is not None}
+        if manifest is None:
+            head["files"] = {name: file.model_dump() for name, file in files.items()}
+        cache.write(folder / _HEAD, json.dumps(head).encode())
+
+    def _head(self, path: PurePosixPath) -> _Head | None:
+        folder = cache.under(self._cache, path)
+        try:
+            raw = json.loads((folder / _HEAD).read_bytes())
+            if not raw["manifest"]:
+                files = {str(name): FileRecord.model_validate(file) for name, file in raw["files"].items()}
+                safe_set(files, str(folder))
+                return _Head(None, files, None)
+            data = (cache.revision_folder(folder, raw["revision"]) / MANIFEST).read_bytes()
+            manifest = read_manifest(data, str(folder), None if self._flat else f"{PREFIX}{path}")
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, ZooError):
+            return None  # a damaged cache is no cache
+        return _Head(raw.get("tag"), manifest.files, manifest)
+
+    def _cached(self, path: PurePosixPath) -> Listing | None:
+        head = self._head(path)
+        return Listing(path, head.files, head.manifest, stale=True) if head else None
+
+
+class _Head:
+    """What the cache knows of an entry."""
+
+    def __init__(self, tag: str | None, files: Mapping[str, FileRecord], manifest: Manifest | None) -> None:
+        self.tag, self.files, self.manifest = tag, files, manifest
+
+
+def _safe(name: str) -> bool:
+    try:
+        safe(name, "")
+    except ZooError:
+        return False
+    return True
