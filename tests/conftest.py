@@ -10,6 +10,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # also in subprocesses: sums in a
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("WANDB_DISABLED", "true")
+# what the user of this machine has of zoos is nothing to the tests
+os.environ["SPARSIFY_CONFIG"] = os.environ["SPARSEZOO_MODELS_PATH"] = os.devnull
+os.environ.pop("SPARSIFY_ZOO", None)
 
 import pytest
 import torch

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sparsify.cli import common
+from sparsify.cli import common, stubs
 
 if TYPE_CHECKING:
     from sparsify.export.benchmark import BenchmarkReport, Timing
@@ -29,7 +29,9 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    p.add_argument("targets", nargs="+", metavar="MODEL", help="two or more; others are compared with the first")
+    p.add_argument(
+        "targets", nargs="+", metavar="MODEL", help="two or more (zoo: stubs too); others are compared with the first"
+    )
     p.add_argument("--batch", "--batch_size", type=int, default=1, metavar="N", help="sequences at once (default: 1)")
     p.add_argument(
         "--length", "--sequence_length", type=int, default=128, metavar="N", help="tokens each (default: 128)"
@@ -39,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--warmup", type=int, default=5, metavar="N", help="untimed runs of each before (default: 5)")
     p.add_argument("--no_gzip", action="store_true", help="do not measure sizes under gzip")
     p.add_argument("--json", action="store_true", help="print the report as JSON")
+    stubs.add_flags(p)
     return p
 
 
@@ -49,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
+    with stubs.zoo(args.zoo, args.offline):
+        args.targets = [stubs.benchmark_path(target) for target in args.targets]
     import json
 
     from sparsify.export.benchmark import benchmark

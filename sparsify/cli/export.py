@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sparsify.cli import common
+from sparsify.cli import common, stubs
 from sparsify.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    p.add_argument("--model_path", required=True, metavar="DIR", help="the model folder that training wrote")
+    p.add_argument(
+        "--model_path", required=True, metavar="DIR", help="the model folder that training wrote, or a zoo: stub"
+    )
     p.add_argument("--output_dir", metavar="DIR", help="where to write (default: MODEL_PATH/deployment)")
     p.add_argument("--task", help="what you take the model for; where the checkpoint says otherwise, it wins")
     p.add_argument(
@@ -74,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
     )
     check.add_argument("--no_verify", action="store_true", help="do not compare the file with the model")
     p.add_argument("--json", action="store_true", help="print the whole report as JSON")
+    stubs.add_flags(p)
     for name in ("--finetuning_task", "--num_export_samples", "--data_args"):
         p.add_argument(name, help=argparse.SUPPRESS)
     p.add_argument("--trust_remote_code", nargs="?", const="true", help=argparse.SUPPRESS)
@@ -88,6 +91,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
+    with stubs.zoo(args.zoo, args.offline):
+        if args.output_dir is None and stubs.is_stub(args.model_path):
+            raise InputError("--output_dir says where the export of a zoo: stub goes; nothing is written into a zoo.")
+        args.model_path = stubs.model_path(args.model_path)
     _refuse_old_flags(args)
     shapes = _shapes(args)
     import json

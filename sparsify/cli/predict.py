@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sparsify.cli import common
+from sparsify.cli import common, stubs
 from sparsify.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    p.add_argument("deployment", metavar="DEPLOYMENT", help="the folder that sparsify-export wrote")
+    p.add_argument("deployment", metavar="DEPLOYMENT", help="the folder that sparsify-export wrote, or a zoo: stub")
     p.add_argument("texts", nargs="*", metavar="TEXT", help="texts (default: each line of standard input)")
     p.add_argument(
         "--text_pair", metavar="TEXT", help="the second text of a pair (in a file: behind a tab on the same line)"
@@ -43,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--json", action="store_true", help="print one JSON object a text")
     p.add_argument("--threads", type=int, default=0, metavar="N", help="threads (default: ONNX Runtime's choice)")
     p.add_argument("--stride", type=int, metavar="N", help="tokens that windows of a long text share (default: 1/8)")
+    stubs.add_flags(p)
     return p
 
 
@@ -56,7 +57,9 @@ def _main(argv: list[str]) -> int:
     from sparsify.export.deployed import Deployment
 
     texts = _texts(args)
-    deployment = Deployment(args.deployment, threads=args.threads)
+    with stubs.zoo(args.zoo, args.offline):
+        folder = stubs.deployment_path(args.deployment)
+    deployment = Deployment(folder, threads=args.threads)
     show = _SHOW.get(deployment.task)
     if show is None:
         known = ", ".join(_SHOW)

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sparsify.cli import common
+from sparsify.cli import common, stubs
 from sparsify.cli.argv import flag_name, translate
 from sparsify.errors import InputError
 from sparsify.tasks.catalog import SPELLINGS, task_name
@@ -53,7 +53,8 @@ def _train(task: str, argv: list[str]) -> int:
 
     hf_logging.disable_progress_bar()  # of loading and saving weights; training's own stays
     args = parse(task, translated.argv, translated.flags)
-    result = run(get_task(task), args)
+    with stubs.zoo(args.model.zoo, args.model.offline):
+        result = run(get_task(task), args)
     if result.interrupted:
         raise KeyboardInterrupt(
             f"to go on: the same command with --resume_from_checkpoint true (in {result.output_dir})"

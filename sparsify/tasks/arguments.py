@@ -32,6 +32,8 @@ class ModelArguments:
     token: str | None = flag(None, "Hub token (default: the one of `hf auth login`).")
     use_auth_token: bool = flag(False, "Use the saved Hub token (always done; kept for old command lines).")
     trust_remote_code: bool = flag(False, "Run model code that comes with a Hub repository.")
+    zoo: list[str] | None = flag(None, "Folders or addresses of zoos that zoo: stubs are looked up in first.")  # noqa: RUF009 - the default is None
+    offline: bool = flag(False, "Never use the network for stubs and the Hub: caches only.")
 
 
 @dataclass
