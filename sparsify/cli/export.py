@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparsify.cli import common, stubs
 from sparsify.errors import InputError
+from sparsify.zoo.stub import is_stub
 
 if TYPE_CHECKING:
     from sparsify.export.deployment import Evaluate, ExportReport, ExternalData, Shapes
@@ -92,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
     with stubs.zoo(args.zoo, args.offline):
-        if args.output_dir is None and stubs.is_stub(args.model_path):
+        if args.output_dir is None and is_stub(args.model_path):
             raise InputError("--output_dir says where the export of a zoo: stub goes; nothing is written into a zoo.")
         args.model_path = stubs.model_path(args.model_path)
     _refuse_old_flags(args)

@@ -81,7 +81,8 @@ def _try(findings: Findings, check: Callable[[], Iterator[str]]) -> None:
     try:
         findings.done += list(check())
     except SparsifyError as error:
-        findings.problems.append(str(error))
+        if str(error) not in findings.problems:  # a wrong recipe also keeps the weights from loading
+            findings.problems.append(str(error))
 
 
 def _model_folder(folder: Path, found: Collected) -> Path | None:

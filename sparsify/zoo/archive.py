@@ -16,7 +16,7 @@ from sparsify.zoo.manifest import digest
 from sparsify.zoo.names import MAX_BYTES, MAX_FILES, safe, safe_set
 
 _CHUNK = 2**20
-_RATIO = 2000
+_RATIO = 200
 """How many times its own size an archive may unpack to; weights do not shrink so much."""
 
 
@@ -53,7 +53,7 @@ def unpacked(archive: Path, name: str, folder: Path) -> Path:
 
 def _unpack(archive: Path, stage: Path) -> None:
     where = str(archive)
-    left = min(MAX_BYTES, max(archive.stat().st_size, 4096) * _RATIO)
+    left = min(MAX_BYTES, max(archive.stat().st_size, 2**16) * _RATIO)
     names: list[str] = []
     try:
         with tarfile.open(archive, "r:*") as tar:

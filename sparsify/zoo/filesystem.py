@@ -123,7 +123,7 @@ class Remote:
         resumed = stream.r.headers.get("Content-Range", "").startswith(f"bytes {start}-")
         return stream, start if stream.r.status == 206 and resumed else 0
 
-    def find(self, name: PurePosixPath | str = "", depth: int | None = None) -> list[str]:
+    def find(self, name: PurePosixPath | str = "", depth: int | None = None, most: int = MAX_FILES) -> list[str]:
         """Every file below a folder, relative to it; an empty list where there is none.
 
         Raises:
@@ -132,11 +132,12 @@ class Remote:
         top = self.path(name)
         try:
             with self._told(name):
-                found = self._fs.find(top + ("/" if self._http else ""), maxdepth=depth)
+                # other backends list flat in few requests, unless a depth is asked for
+                found = self._fs.find(f"{top}/", maxdepth=depth) if self._http else self._fs.find(top)
         except NotThere:
             return []
-        if len(found) > MAX_FILES:
-            raise ZooUnreachable(f"{self.where(name)}: lists more than {MAX_FILES} files")
+        if len(found) > most:
+            raise ZooUnreachable(f"{self.where(name)}: lists more than {most} files")
         start = f"{top}/".lstrip("/")
         return sorted(str(path).lstrip("/")[len(start) :] for path in found if str(path).lstrip("/").startswith(start))
 

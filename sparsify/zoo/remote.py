@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 _HEAD = "head.json"
 _MOST_INDEX = 32 * 2**20
 _ENTRY_DEPTH = 4
+_MOST_LISTED = 1_000_000
 _HUB = ("hf",)
 
 
@@ -147,7 +148,7 @@ class RemoteRoot(Root):
     def walked(self) -> list[str]:
         """Stubs of what can be listed there, without its index."""
         found: set[str] = set()
-        for name in self.remote.find(depth=DEPTH + 1):
+        for name in self.remote.find(depth=DEPTH + 1, most=_MOST_LISTED):
             parts = name.split("/")
             top = "/".join(parts[:DEPTH]) if len(parts) > DEPTH else parts[0] if len(parts) == 2 else ""
             try:

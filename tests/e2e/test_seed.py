@@ -4,48 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from pathlib import Path
 
 import pytest
 
-from sparsify.cli import export, train
+from sparsify.cli import export, train, zoo
 from tests.helpers import ner
+from tests.helpers.seed import changed, commands, document, training
 
-SEED = "seeds/002_d4f4723b59018639.txt"
 STUB = "zoo:nlp/token_classification/obert-base/pytorch/huggingface/conll2003/pruned90_quant-none"
-
-
-def document(shared: Path) -> str:
-    return (shared / SEED).read_text(encoding="utf-8")
-
-
-def commands(shared: Path, program: str) -> list[list[str]]:
-    """Arguments of each command of the document whose program's name matches ``program``."""
-    text = document(shared).replace("\\\n", " ")
-    return [shlex.split(m.group(1)) for m in re.finditer(rf"^{program}[ ]+(--.*)$", text, re.MULTILINE)]
-
-
-def training(shared: Path) -> list[list[str]]:
-    found = commands(shared, r"sparseml\.transformers\.(?:train\.)?token_classification")
-    assert len(found) == 3
-    return found
-
-
-def changed(argv: list[str], **values: str | None) -> list[str]:
-    """``argv`` with other values for some flags; None takes a flag away."""
-    out: list[str] = []
-    index = 0
-    while index < len(argv):
-        name = argv[index].removeprefix("--")
-        has_value = index + 1 < len(argv) and not argv[index + 1].startswith("--")
-        if name in values:
-            new = values[name]
-            out += [] if new is None else [argv[index], new]
-        else:
-            out += argv[index : index + 1 + has_value]
-        index += 1 + has_value
-    return out
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
@@ -114,3 +81,69 @@ def test_the_packaged_recipe_of_the_stub_loads(shared: Path) -> None:
     manager = load_recipe(STUB)
     assert manager.max_epochs == 13
     assert manager.needs_teacher
+
+
+MODEL = "zoo:nlp/masked_language_modeling/obert-base/pytorch/huggingface/wikipedia_bookcorpus/pruned90-none"
+TEACHER = "zoo:nlp/token_classification/obert-base/pytorch/huggingface/conll2003/base-none"
+
+
+@pytest.fixture
+def own_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A zoo with the model and the teacher that the document names."""
+    root, results = tmp_path / "zoo", tmp_path / "figures.json"
+    results.write_text(json.dumps({"eval_f1": 0.25}))
+    for stub, folder in (
+        (MODEL, ner.model_folder(tmp_path / "base")),
+        (TEACHER, ner.model_folder(tmp_path / "teacher", ner.LABELS)),
+    ):
+        flags = ["--zoo", str(root), "--metrics", str(results), "--measured_by", "tests/e2e/test_seed.py"]
+        assert zoo.main(["publish", str(folder), stub, *flags]) == 0
+    monkeypatch.setenv("SPARSIFY_ZOO", str(root))
+    return root
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_each_command_takes_its_stubs_as_written(
+    shared: Path, number: int, own_zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)  # the third command names its files without folder
+    for seed, split in enumerate(("train", "validation")):
+        rows = [{"tokens": r["tokens"], "named_ner_tags": r["ner_tags"]} for r in ner.rows(40, seed)]
+        ner.write_jsonl(tmp_path / f"wnut_17-{split}.json", rows)
+    argv = training(shared)[number]
+    stubs = {argv[argv.index(f"--{flag}") + 1] for flag in ("model_name_or_path", "recipe")}
+    assert stubs == {MODEL, STUB}
+    assert argv[argv.index("--distill_teacher") + 1] == (TEACHER if number == 0 else "disable")
+    columns = {"text_column_name": "tokens", "label_column_name": "named_ner_tags"}
+    argv = changed(argv, dataset_name=None, train_file=None, validation_file=None, **dict.fromkeys(columns, None))
+    argv += [
+        "--train_file",
+        "wnut_17-train.json",
+        "--validation_file",
+        "wnut_17-validation.json",
+        "--report_to",
+        "none",
+    ]
+    argv += [word for name, value in columns.items() for word in (f"--{name}", value)]
+    assert train.main(["token_classification", *argv]) == 0, capsys.readouterr().err
+    out = tmp_path / argv[argv.index("--output_dir") + 1]
+    assert json.loads((out / "trainer_state.json").read_text())["epoch"] == (13 if number != 1 else 12)
+    assert (out / "recipe.yaml").is_file()
+
+
+def test_weights_that_are_nowhere_are_said_to_be(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "validation"):
+        ner.write_jsonl(
+            tmp_path / f"wnut_17-{split}.json",
+            [{"tokens": r["tokens"], "named_ner_tags": r["ner_tags"]} for r in ner.rows(8)],
+        )
+    assert train.main(["token_classification", *training(shared)[2]]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"no model found for {MODEL}" in said
+    assert "its alias hf://neuralmagic/oBERT-12-upstream-pruned-unstructured-90" in said
+    assert "--zoo or SPARSIFY_ZOO adds roots" in said
+    assert "Traceback" not in said

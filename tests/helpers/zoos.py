@@ -195,7 +195,9 @@ def nginx(folder: Path, work: Path) -> Iterator[int]:
     """Serve a folder by nginx, as docs/zoo.md shows it; yields the port."""
     port = _free_port()
     work.mkdir(parents=True)
-    temporary = "".join(f"{kind}_temp_path {work}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    temporary = "".join(
+        f"{kind}_temp_path {work}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
     user = "user root;" if os.getuid() == 0 else ""
     (work / "nginx.conf").write_text(
         f"{user} daemon off; pid {work}/pid; error_log {work}/error.log; events {{}} http {{ access_log off; {temporary}"

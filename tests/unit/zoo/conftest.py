@@ -41,7 +41,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
             yield World(str(folder), str(folder), damage)
             return
         if kind == "s3":
-            yield stack.enter_context(_s3(monkeypatch))
+            yield stack.enter_context(_S3(monkeypatch))
             return
         if kind == "nginx":
             if shutil.which("nginx") is None:
@@ -55,7 +55,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         yield World(f"http://127.0.0.1:{proxy.port}", str(folder), damage, proxy)
 
 
-class _s3:  # noqa: N801 - a context manager
+class _S3:
     """moto's S3 server behind a proxy."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from sparsify.errors import ZooError
 from sparsify.zoo.registry import entries, packaged, resolve_model, resolve_recipe, roots
+from sparsify.zoo.settings import split_roots, using
 
 STUB = "zoo:a/b/c-x/d/e/f/pruned-none"
 
@@ -28,10 +29,57 @@ def entry(root: Path, *files: str) -> Path:
 
 
 def test_roots_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SPARSIFY_ZOO", os.pathsep.join([str(tmp_path), "", "~/zoo"]))
-    assert roots() == [tmp_path, Path("~/zoo").expanduser(), packaged()]
-    monkeypatch.delenv("SPARSIFY_ZOO")
-    assert roots() == [packaged()]
+    config = tmp_path / "zoo.yaml"
+    config.write_text("roots:\n  - ~/third\n  - {url: 's3://bucket/fourth', options: {anon: true}}\n")
+    old = tmp_path / "old"
+    old.mkdir()
+    monkeypatch.setenv("SPARSIFY_CONFIG", str(config))
+    monkeypatch.setenv("SPARSEZOO_MODELS_PATH", str(old))
+    monkeypatch.setenv(
+        "SPARSIFY_ZOO", os.pathsep.join([str(tmp_path / "second"), "", "https://zoo.org:8080/z", "~/third"])
+    )
+    with using([tmp_path / "first"]):
+        shown = [root.shown for root in roots()]
+    third = str(Path("~/third").expanduser())
+    assert shown == [
+        *(str(tmp_path / "first"), str(tmp_path / "second"), "https://zoo.org:8080/z", third, "s3://bucket/fourth"),
+        *(str(old), str(packaged())),
+    ]
+    for name in ("SPARSIFY_ZOO", "SPARSIFY_CONFIG", "SPARSEZOO_MODELS_PATH"):
+        monkeypatch.setenv(name, os.devnull if name != "SPARSIFY_ZOO" else "")
+    assert [root.shown for root in roots()] == [str(packaged())]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("/a:/b", ["/a", "/b"]),
+        ("https://x/y:/b:s3://z/w", ["https://x/y", "/b", "s3://z/w"]),
+        ("http://127.0.0.1:8080/z:/b", ["http://127.0.0.1:8080/z", "/b"]),
+        ("hf://datasets/org/repo", ["hf://datasets/org/repo"]),
+        (" : ", []),
+    ],
+)
+def test_roots_of_a_variable(text: str, parts: list[str]) -> None:
+    assert split_roots(text) == parts
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("root: x", "only aliases, cache, offline, roots may stand"),
+        ("roots: [{address: x}]", "a root is an address"),
+        ("roots: [", "not YAML"),
+        ("aliases: [x]", "aliases are pairs"),
+        ("offline: maybe", "offline is true or false"),
+        ("a: &a [1]\nb: *a", "aliases are not read"),
+    ],
+)
+def test_a_wrong_configuration_is_told(text: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "zoo.yaml").write_text(text)
+    monkeypatch.setenv("SPARSIFY_CONFIG", str(tmp_path / "zoo.yaml"))
+    with pytest.raises(ZooError, match=words):
+        roots()
 
 
 def test_recipe_and_named_recipe(zoo: Path) -> None:

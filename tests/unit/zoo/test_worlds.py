@@ -83,7 +83,7 @@ def test_offline(published: World) -> None:
         assert weights(published, offline=True).is_file()
         return
     published.proxy.down = True
-    with pytest.raises(ZooError, match="not asked|did not answer"):
+    with pytest.raises(ZooError, match="not asked"):
         weights(published, offline=True)
     published.proxy.down = False
     first = weights(published)
@@ -147,7 +147,7 @@ def test_a_connection_cut_for_good_is_resumed_by_the_next_call(
     if published.proxy is None:
         pytest.skip("a folder has no connection")
     entry = resolve(STUB, zoo=[published.url])
-    published.proxy.after, published.proxy.cuts = 2**20, 4
+    published.proxy.after, published.proxy.cuts = 2**20, 1000
     with pytest.raises(ZooUnreachable, match="cut 4 times"):
         entry.training()
     published.proxy.cuts = 0
@@ -162,7 +162,8 @@ def test_a_connection_cut_for_good_is_resumed_by_the_next_call(
 def test_two_processes_at_once(published: World, environment: dict[str, str], tmp_path: Path) -> None:
     code = f"from sparsify.zoo import resolve; print(resolve({STUB!r}, zoo=[{published.url!r}]).training())"
     running = [
-        subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)
+        subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
     ]
     said = [process.communicate(timeout=120)[0].strip() for process in running]
     assert [process.returncode for process in running] == [0, 0]
