@@ -115,8 +115,9 @@ def _resolve(stub: Stub, kind: str, enough: Callable[[Entry], bool]) -> Entry:
         try:
             listing = root.entry(stub.path)
         except ZooUnreachable as error:
-            searched.append(f"{root.shown} (did not answer)")
-            logger.warning("%s", error)
+            searched.append(f"{root.shown}{root.missing() or ' (did not answer)'}")
+            if not root.missing():
+                logger.warning("%s", error)
             continue
         searched.append(f"{root.shown}{root.missing()}")
         if listing is None:

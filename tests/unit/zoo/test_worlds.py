@@ -83,7 +83,7 @@ def test_offline(published: World) -> None:
         assert weights(published, offline=True).is_file()
         return
     published.proxy.down = True
-    with pytest.raises(ZooError, match="not asked"):
+    with pytest.raises(ZooError, match="offline: its cache only"):
         weights(published, offline=True)
     published.proxy.down = False
     first = weights(published)
