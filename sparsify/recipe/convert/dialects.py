@@ -96,7 +96,7 @@ def _recipe(source: SourceText) -> Converted | None:
     if source.file.endswith(".py"):
         return None
     try:
-        if not parse(source, complete=False).entries:
+        if not any(entry.type.endswith("Modifier") for entry in parse(source, complete=False).entries):
             return None
     except RecipeError:
         return None

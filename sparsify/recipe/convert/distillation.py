@@ -40,7 +40,9 @@ def _logits(body: Fields, draft: Draft) -> Entry:
         raise body.error("loss_weights", f"two numbers, of the labels and of the teacher, got {weights}")
     types = [name.upper() for name in body.names("loss_types", ["CE", "CE"])]
     hardness = weights[1] / sum(weights)
-    entry = Entry("DistillationModifier", {"hardness": hardness, "temperature": body.number("temperature", 1.0)})
+    entry = Entry(
+        "DistillationModifier", {"hardness": hardness, "temperature": body.number("temperature", 1.0, least=1e-3)}
+    )
     if abs(sum(weights) - 1.0) > 1e-9:
         entry.notes["hardness"] = f"weights {weights[0]:g} and {weights[1]:g}: here they add up to 1"
     soft = types[-1]

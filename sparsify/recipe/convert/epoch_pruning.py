@@ -20,6 +20,7 @@ RENAMED = {
 }
 """Keys of ``weight_compression_pytorch`` by what ``WeightPruningConfig`` calls them."""
 
+_LEAST = 1e-6  # a sparsity lies between 0 and 1, both excluded
 _NO_EQUIVALENT = {
     "gradient_sensitivity": "it removes heads by their sensitivity; StructuredPruningModifier (mask_type heads,"
     " score_type taylor) does that here",
@@ -100,7 +101,10 @@ def _schedule(entry: Entry, fields: Fields) -> None:
     At epoch e it is ``initial + (target - initial) * (e - start + 1) // f * f / (end - start + 1)``.
     """
     start, end = fields.whole("start_epoch", 0), fields.whole("end_epoch", 4)
-    initial, target = fields.number("initial_sparsity", 0.0, most=1.0), fields.number("target_sparsity", 0.5, most=1.0)
+    initial, target = (
+        fields.number("initial_sparsity", 0.0, most=1.0),
+        fields.number("target_sparsity", 0.5, _LEAST, 1 - _LEAST),
+    )
     every = max(1, int(fields.number("update_frequency", 1.0)))
     if end < start:
         raise fields.error("end_epoch", f"at least start_epoch {start}, got {end}")

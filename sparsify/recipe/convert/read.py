@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,7 +105,8 @@ def _python(source: SourceText) -> Found:
     found = _Python()
     if len(source.text) <= MAX_CHARACTERS:
         try:
-            tree = ast.parse(source.text)
+            with warnings.catch_warnings(action="ignore"):  # what the compiler thinks of the style
+                tree = ast.parse(source.text)
             found.module(tree)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             line, column = getattr(error, "lineno", None) or 1, getattr(error, "offset", None) or 1
@@ -156,7 +158,9 @@ class _Python:
         try:
             return ast.literal_eval(node)
         except (ValueError, TypeError):
-            self.notes.append(f"{path or 'a value'}: {ast.unparse(node)[:60]} is known to the program only")
+            self.notes.append(
+                f"{path or 'a value'}: {ast.unparse(node)[:60]} is known to the program only, its default is written"
+            )
             return None
 
 

@@ -44,6 +44,11 @@ def test_weights_that_do_not_add_up_to_one() -> None:
     assert "here they add up to 1" in converted(text).text
 
 
+def test_pruners_under_a_wrong_key_are_no_recipe() -> None:
+    with pytest.raises(RecipeError, match="no configuration that is known"):
+        converted("version: 1.0\npruners:\n  - !Pruner {prune_type: pattern_lock}\n")
+
+
 def test_layers_of_teacher_and_student() -> None:
     text = """\
 criterion:
@@ -70,7 +75,10 @@ q = QuantizationAwareTrainingConfig()
     assert dict(fields(text, "train.py"))["WeightPruningModifier"]["params"] == [r"re:.*encoder.*\.weight$"]
     assert kinds.count("QuantizationModifier") == kinds.count("DistillationModifier") == 1
     assert dict(fields(text, "train.py"))["DistillationModifier"]["temperature"] == 3.0
-    assert "teacher_model: teacher is known to the program only" in converted(text, "train.py").lost
+    assert (
+        "teacher_model: teacher is known to the program only, its default is written"
+        in converted(text, "train.py").lost
+    )
 
 
 def test_post_training_quantization() -> None:

@@ -27,7 +27,7 @@ def test_python_calls_and_names() -> None:
     text = "local = [{'pattern': '2:4'}]\nc = WeightPruningConfig(local, end_step=4 * args.n)\n"
     found = read(SourceText(text, "x.py", "x.py"))
     assert found.values == [{TAG: "pruning", "pruning_configs": [{"pattern": "2:4"}]}]
-    assert found.notes == ["end_step: 4 * args.n is known to the program only"]
+    assert found.notes == ["end_step: 4 * args.n is known to the program only, its default is written"]
 
 
 def test_nothing_is_run() -> None:
