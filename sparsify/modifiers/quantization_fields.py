@@ -90,6 +90,8 @@ def scheme_of(value: str | Mapping[str, Any] | None, missing: list[str]) -> Sche
         if value not in _NAMED:
             raise ValueError(f"scheme: no scheme is called {value!r}{_nearest(value, _NAMED)}")
         return _NAMED[value]
+    if not isinstance(value, Mapping):
+        raise ValueError(f"scheme: a name, or a mapping of {', '.join(_PARTS)}, got {value!r}")
     _check_keys("scheme", value, _PARTS)
     if not _absent(outputs := value.get("output_activations")):
         _format("output_activations", outputs, [], symmetric=False)

@@ -28,6 +28,8 @@ RETIRED = {
 """Fields that every modifier once had, and why they have no meaning."""
 
 
+UNCHECKED = "the fields cannot be checked"
+_FAULTS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, re.error)
 _TIMES = "an epoch, or a share of the run such as 20%, or 500 steps"
 
 
@@ -136,6 +138,8 @@ class _Entry:
             return self.cls(**fields)
         except ValidationError as error:
             raise RecipeError(self._located(error.errors(), times or {})) from error
+        except _FAULTS as error:  # of a modifier's own checks: no traceback, whatever a recipe holds
+            raise RecipeError(self.at((), f"{UNCHECKED}: {type(error).__name__}: {error}")) from error
 
     def _time_problem(self, error: TimeProblem) -> Problem:
         return self.at(error.path, f"{self._name(str(error.path[0]))}: {error}")
@@ -210,7 +214,7 @@ class _Entry:
         while path and path not in self.spec.marks:
             path = path[:-1]
         mark = self.spec.marks.get(path, self.spec.mark)
-        return _at(mark, message, f"{self.spec.path}.{name}" if name else self.spec.path, hint)
+        return _at(mark, message, ".".join(filter(None, (self.spec.path, name))), hint)
 
 
 def fields_of(cls: type[Modifier]) -> dict[str, FieldInfo]:

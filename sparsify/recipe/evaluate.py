@@ -101,7 +101,7 @@ class Evaluator:
             seen[key] = key_node.mark
             if marks is not None:
                 marks[(*at, key, "__key__")] = key_node.mark
-            value = self.value(value_node, scope, f"{path}.{key}", (*at, key), marks)
+            value = self.value(value_node, scope, f"{path}.{key}" if path else str(key), (*at, key), marks)
             failed |= value is FAILED
             result[key] = value
         return FAILED if failed else result

@@ -17,6 +17,7 @@ import pytest
 from sparsify.clock import Clock
 from sparsify.errors import RecipeError
 from sparsify.manager import load_recipe
+from sparsify.modifiers.validate import UNCHECKED
 from sparsify.recipe.recipe import Recipe
 from sparsify.run import settle
 from tests.fuzz.mutate import mutated, seeds
@@ -49,6 +50,8 @@ def attempt(text: str, args: str | None, fields: str | None) -> bool:
     except RecipeError as error:
         if not error.problems or not all(problem.message for problem in error.problems):
             raise ValueError("a RecipeError that says nothing") from error
+        if any(UNCHECKED in problem.message for problem in error.problems):
+            raise ValueError("a modifier whose checks fail") from error
         return False
     again = load_recipe(manager.recipe.text)
     assert shown(again.recipe) == shown(manager.recipe)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import field_validator
 
 from sparsify.errors import RecipeError
 from sparsify.manager import load_recipe
+from sparsify.modifiers import registry
 from sparsify.modifiers.base import Modifier
 
 DICT_STYLE = """\
@@ -112,3 +114,25 @@ def test_a_union_speaks_of_the_branch_that_was_meant() -> None:
 
 def test_fields_are_those_of_the_class() -> None:
     assert Modifier.model_config["allow_inf_nan"] is False
+
+
+def test_checks_that_fail_themselves_are_a_recipe_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Faulty(Modifier):
+        """A modifier of somebody else's."""
+
+        @field_validator("start_epoch")
+        @classmethod
+        def _check(cls, value: float) -> float:
+            return value / 0
+
+    monkeypatch.setattr(registry, "_classes", {"FaultyModifier": Faulty})
+    ((line, column, text),) = problems(entry("start_epoch: 1.0", name="FaultyModifier"))
+    assert (line, column) == (2, 5)
+    assert "the fields cannot be checked: ZeroDivisionError" in text
+
+
+@pytest.mark.parametrize("overrides", ["{a: 3.5}", "{a: [1]}", "{a: {weights: 3}}", "{a: {weights: {num_bits: x}}}"])
+def test_schemes_of_any_kind_are_checked(overrides: str) -> None:
+    ((line, _, text),) = problems(entry(f"scheme_overrides: {overrides}", name="QuantizationModifier"))
+    assert line == 3
+    assert "scheme_overrides: " in text
