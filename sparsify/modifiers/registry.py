@@ -13,6 +13,7 @@ from sparsify.modifiers.stages import place_stages
 from sparsify.modifiers.validate import Validator
 from sparsify.recipe.recipe import ModifierSpec, Recipe, in_order
 
+_ALL_NAMES = "`sparsify-recipe list` shows the modifiers that there are"
 _classes: dict[str, type[Modifier]] = {}
 M = TypeVar("M", bound=type[Modifier])
 
@@ -65,7 +66,7 @@ def get(name: str) -> type[Modifier]:
     if name in _classes:
         return _classes[name]
     near = _near(name)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known modifiers: {', '.join(names())}"
+    hint = f"did you mean {' or '.join(near)}?" if near else _ALL_NAMES
     raise RecipeError(Problem(f"unknown modifier {name!r}", hint=hint))
 
 

@@ -62,8 +62,8 @@ def test_a_rule_over_several_fields_is_placed_at_the_first_it_speaks_of() -> Non
         ("gmpruning", "did you mean GMPruningModifier?"),
         ("MagnitudPruningModifier", "did you mean MagnitudePruningModifier?"),
         ("SetLRModifier", "did you mean"),
-        ("FakeModifier", "known modifiers: "),
-        ("Xyz", "known modifiers: "),
+        ("FakeModifier", "`sparsify-recipe list` shows"),
+        ("Xyz", "`sparsify-recipe list` shows"),
     ],
 )
 def test_near_names_are_near_in_what_tells_them_apart(name: str, told: str) -> None:
