@@ -30,7 +30,7 @@ unit: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 docs: $(STAMP)
-	$(BIN)/python -m sparsify.cli.recipe_docs docs/modifiers
+	$(BIN)/python -m sparsify.cli.recipe_docs docs/modifiers --figure README.md docs/img/plan.svg
 
 bench: $(STAMP)
 	$(BIN)/python tests/benchmarks/step_cost.py

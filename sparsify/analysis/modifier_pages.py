@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from sparsify.analysis.figure import rendered_figure
 from sparsify.analysis.plan import Plan, make_plan
 from sparsify.analysis.tracks import bars, rate_curves, sparsity_curves
+from sparsify.errors import InputError
 from sparsify.manager import ModifierManager
 from sparsify.modifiers.base import Modifier
 from sparsify.modifiers.reference import Reference, example_fields, reference
@@ -25,6 +26,7 @@ _SHORTEST = 3  # epochs
 _DRAWING = 1  # raise it when figures are drawn differently: then all of them are drawn anew
 _NOTE = "<!-- Made from the class by `make docs`: change the class, not this page. -->"
 _DIGEST = re.compile(rb"<!-- digest ([0-9a-f]{64}) -->")
+_SHOWN = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 _KINDS = {
     "training": "Training",
     "learning_rate": "Learning rate",
@@ -62,6 +64,18 @@ def example_recipe(cls: type[Modifier]) -> str:
 def example_plan(cls: type[Modifier]) -> Plan:
     """What the example does."""
     return make_plan(ModifierManager(Recipe.from_text(example_recipe(cls))), _STEPS_PER_EPOCH)
+
+
+def plan_in(page: str) -> Plan:
+    """What the first recipe that a Markdown page shows does.
+
+    Raises:
+        InputError: It shows none.
+    """
+    match = _SHOWN.search(page)
+    if match is None:
+        raise InputError("the page shows no recipe: a block that begins with ```yaml")
+    return make_plan(ModifierManager(Recipe.from_text(match[1])), _STEPS_PER_EPOCH)
 
 
 def digest(plan: Plan) -> str:

@@ -1,4 +1,4 @@
-"""``python -m sparsify.cli.recipe_docs DIR``: write the pages of all modifiers (``make docs``)."""
+"""``python -m sparsify.cli.recipe_docs DIR``: write the pages of all modifiers, and the README's figure (``make docs``)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: list[str]) -> int:
     p = argparse.ArgumentParser("python -m sparsify.cli.recipe_docs", description=__doc__, allow_abbrev=False)
     p.add_argument("folder", type=Path, metavar="DIR", help="docs/modifiers")
-    written = write_pages(p.parse_args(argv).folder)
+    first = "draw the first recipe shown in the page PAGE as FIGURE"
+    p.add_argument("--figure", type=Path, nargs=2, action="append", default=[], metavar=("PAGE", "FIGURE"), help=first)
+    args = p.parse_args(argv)
+    written = write_pages(args.folder)
+    written += [str(figure) for page, figure in args.figure if write_figure(page, figure)]
     common.say(f"{len(written)} files changed" + "".join(f"\n  {name}" for name in written))
     return 0
 
@@ -47,6 +51,18 @@ def write_pages(folder: Path) -> list[str]:
             path.unlink()
             changed.append(path.name)
     return changed
+
+
+def write_figure(page: Path, figure: Path) -> bool:
+    """Bring the figure of a page's first recipe up to date; whether it had to be changed."""
+    from sparsify.analysis.modifier_pages import digest, digest_in, figure_of, plan_in
+
+    plan = plan_in(page.read_text(encoding="utf-8"))
+    if digest_in(_read(figure)) == digest(plan):
+        return False
+    figure.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(figure, figure_of(plan))
+    return True
 
 
 def _read(path: Path) -> bytes:
