@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.utils import set_seed
 from torch.utils.data import DataLoader
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, get_scheduler
@@ -164,36 +164,29 @@ def measured(model: Any, batches: DataLoader, accelerator: Accelerator, task: st
     return text_metrics(logits, labels.astype(int), problem=problem, classes=logits.shape[1], glue=glue)
 
 
-def main() -> None:
-    options = flags()
-    hf_logging.set_verbosity_error()
-    hf_logging.disable_progress_bar()
-    set_seed(options.seed)
-    accelerator = Accelerator(gradient_accumulation_steps=options.gradient_accumulation_steps)
-    files, start = data_and_model(options)
-    tokenizer = AutoTokenizer.from_pretrained(start)
-    labels = {"id2label": {0: "0", 1: "1"}, "label2id": {"0": 0, "1": 1}}
-    model = AutoModelForSequenceClassification.from_pretrained(start, ignore_mismatched_sizes=True, **labels)
-    name = options.teacher_model_name_or_path
-    teacher = AutoModelForSequenceClassification.from_pretrained(name) if name else "self"
-
-    train_size, eval_size = options.per_device_train_batch_size, options.per_device_eval_batch_size
-    training = loader(files["train"], tokenizer, options, train_size, shuffle=True)
-    validation = loader(files["validation"], tokenizer, options, eval_size, shuffle=False)
+def optimizer_of(model: Any, options: argparse.Namespace) -> torch.optim.Optimizer:
     betas = (0.9, 0.9) if options.do_prune else (0.9, 0.999)
-    optimizer = torch.optim.AdamW(
+    return torch.optim.AdamW(
         model.parameters(), lr=options.learning_rate, betas=betas, weight_decay=options.weight_decay
     )
+
+
+def train(model: Any, files: dict[str, Path], tokenizer: Any, options: argparse.Namespace) -> sparsify.ModifierManager:
+    accelerator = Accelerator(gradient_accumulation_steps=options.gradient_accumulation_steps)
+    optimizer = optimizer_of(model, options)
+    training = loader(files["train"], tokenizer, options, options.per_device_train_batch_size, shuffle=True)
+    validation = loader(files["validation"], tokenizer, options, options.per_device_eval_batch_size, shuffle=False)
     model, optimizer, training, validation = accelerator.prepare(model, optimizer, training, validation)
     steps = math.ceil(len(training) / options.gradient_accumulation_steps)
-    scheduler = accelerator.prepare(
-        get_scheduler(
-            options.lr_scheduler_type,
-            optimizer,
-            num_warmup_steps=options.num_warmup_steps * accelerator.num_processes,
-            num_training_steps=steps * options.num_train_epochs * accelerator.num_processes,
-        )
+    scheduler = get_scheduler(
+        options.lr_scheduler_type,
+        optimizer,
+        num_warmup_steps=options.num_warmup_steps * accelerator.num_processes,
+        num_training_steps=steps * options.num_train_epochs * accelerator.num_processes,
     )
+    scheduler = accelerator.prepare(scheduler)
+    name = options.teacher_model_name_or_path
+    teacher = AutoModelForSequenceClassification.from_pretrained(name) if name else "self"
 
     manager = sparsify.load_recipe(recipe(options, accelerator.unwrap_model(model), steps))
     with manager.attach(model, optimizer, steps_per_epoch=steps, teacher=teacher) as run:
@@ -209,15 +202,28 @@ def main() -> None:
             scores = measured(model, validation, accelerator, options.task_name)
             said = ", ".join(f"{name} {score:.4f}" for name, score in scores.items())
             accelerator.print(f"epoch {epoch + 1}: loss {loss.item():.4f}, {said}, {run.values()}")
+    return manager
 
-    if accelerator.is_main_process:
-        small = accelerator.unwrap_model(model).cpu().eval()
-        small.save_pretrained(options.output_dir)
-        tokenizer.save_pretrained(options.output_dir)
-        manager.recipe.save(options.output_dir / "recipe.yaml")
-        print(f"sparsity of the prunable layers: {manager.report(small).sparsity_prunable:.2%}")
-        exported = sparsify.export_onnx(options.output_dir, samples=files["validation"], max_samples=64)
-        print(f"exported to {exported.deployment}, equal to the model: {exported.passed}")
+
+def main() -> None:
+    options = flags()
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    set_seed(options.seed)
+    files, start = data_and_model(options)
+    tokenizer = AutoTokenizer.from_pretrained(start)
+    labels = {"id2label": {0: "0", 1: "1"}, "label2id": {"0": 0, "1": 1}}
+    model = AutoModelForSequenceClassification.from_pretrained(start, ignore_mismatched_sizes=True, **labels)
+    manager = train(model, files, tokenizer, options)
+    if not PartialState().is_main_process:
+        return
+    small = model.cpu().eval()  # Accelerate wraps it for several devices; the weights are these
+    small.save_pretrained(options.output_dir)
+    tokenizer.save_pretrained(options.output_dir)
+    manager.recipe.save(options.output_dir / "recipe.yaml")
+    print(f"sparsity of the prunable layers: {manager.report(small).sparsity_prunable:.2%}")
+    exported = sparsify.export_onnx(options.output_dir, samples=files["validation"], max_samples=64)
+    print(f"exported to {exported.deployment}, equal to the model: {exported.passed}")
 
 
 if __name__ == "__main__":

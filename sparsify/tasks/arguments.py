@@ -46,7 +46,9 @@ class DataArguments:
     train_file: str | None = flag(None, "Training data.")
     validation_file: str | None = flag(None, "Validation data, same formats.")
     test_file: str | None = flag(None, "Test data, same formats.")
-    max_seq_length: int | None = flag(None, "Sub-tokens kept of each example (default: what the model takes).")
+    max_seq_length: int | None = flag(
+        None, "Sub-tokens kept of each example (default: what the model takes).", "--max_length"
+    )
     pad_to_max_length: bool = flag(False, "Pad each batch to --max_seq_length instead of to its longest example.")
     max_train_samples: int | None = flag(None, "Use only the first N training examples.")
     max_eval_samples: int | None = flag(None, "Use only the first N validation examples.")

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sparsify.cli import export, predict
+from sparsify.cli import benchmark, export, predict
 from sparsify.cli.train import main
 from sparsify.export.checkpoint import load_model
 from tests.helpers import ner, texts
@@ -76,6 +76,12 @@ def small(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def tail(capsys: pytest.CaptureFixture[str]) -> str:
+    """What was printed, from the first line of JSON on."""
+    out = capsys.readouterr().out
+    return out[re.search(r"^\{", out, re.MULTILINE).start() :]  # type: ignore[union-attr]
+
+
 def results(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / "all_results.json").read_text())
     return found
@@ -115,11 +121,13 @@ def test_export_measures_and_predicts_as_training_did(
     assert (report["task"], report["precision"]) == ("text_classification", "int8")
     assert report["metrics"]["onnxruntime"]["accuracy"] == pytest.approx(results(small)["eval_accuracy"], abs=0.07)
     assert report["metrics"]["torch"]["accuracy"] == pytest.approx(results(small)["eval_accuracy"])
-    capsys.readouterr()
+    deployment = str(small / "deployment")
+    assert benchmark.main([deployment, str(small), "--rounds", "2", "--length", "16", "--json"]) == 0
+    assert [timing["runtime"] for timing in json.loads(tail(capsys))["timings"]] == ["onnxruntime", "torch"]
     row = json.loads(world.data["test"].read_text().splitlines()[0])
     pair = [row["question"], "--text_pair", row["sentence"]]
-    assert predict.main([str(small / "deployment"), *pair, "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
+    assert predict.main([deployment, *pair, "--json"]) == 0
+    said = json.loads(tail(capsys))
     assert json.loads((small / "predictions.jsonl").read_text().splitlines()[0])["predicted"] == said["labels"][0]
 
 

@@ -34,6 +34,11 @@ from sparsify.errors import InputError
         ("--half_precision_backend auto", ""),
         ("--fp16_backend=amp", ""),
         ("--push_to_hub_token x", "--hub_token x"),
+        ("--num_train_epoch 5", "--num_train_epochs 5"),
+        ("--num_warmup_steps 10", "--warmup_steps 10"),
+        ("--max_train_steps 10", "--max_steps 10"),
+        ("--use_slow_tokenizer", ""),
+        ("--use_fast_tokenizer True", ""),
     ],
 )
 def test_dropped_flags_become_what_they_are_now(given_flags: str, became: str) -> None:

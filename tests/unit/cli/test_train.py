@@ -10,13 +10,19 @@ from sparsify.cli.train import main, split_task
 from sparsify.cli.train_help import help_text
 from sparsify.errors import InputError
 from sparsify.tasks.arguments import ModelArguments, RecipeArguments
-from sparsify.tasks.catalog import data_arguments
+from sparsify.tasks.catalog import SPELLINGS, data_arguments
 from tests.helpers import ner
 
 
 @pytest.mark.parametrize("name", ["token_classification", "token-classification", "Token-Classification", "ner"])
 def test_the_task_comes_first(name: str) -> None:
     assert split_task([name, "--do_train"]) == ("token_classification", ["--do_train"])
+
+
+@pytest.mark.parametrize("name", ["text_classification", "text-classification", "glue", "mrpc", "sst2"])
+def test_text_classification_and_the_tasks_of_glue(name: str) -> None:
+    assert split_task([name, "--do_train"]) == ("text_classification", ["--do_train"])
+    assert split_task(["--task", name]) == ("text_classification", ["--task", name])
 
 
 @pytest.mark.parametrize("argv", [["--task", "ner", "--do_train"], ["--do_train", "--task=token-classification"]])
@@ -44,9 +50,11 @@ def test_help(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert "usage: sparsify-train token_classification" in capsys.readouterr().out
 
 
-def test_help_tells_every_flag_of_ours() -> None:
-    page = help_text("token_classification")
-    for group in (ModelArguments, data_arguments("token_classification"), RecipeArguments):
+@pytest.mark.parametrize("task", SPELLINGS)
+def test_help_tells_every_flag_of_ours(task: str) -> None:
+    page = help_text(task)
+    assert f"sparsify-train {task} --model_name_or_path" in page
+    for group in (ModelArguments, data_arguments(task), RecipeArguments):
         for field in dataclasses.fields(group):
             assert f"--{field.name}" in page
             assert " ".join(field.metadata["help"].split()[:3]) in page
