@@ -20,7 +20,6 @@ import argparse
 import json
 import math
 import random
-import re
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +53,10 @@ pruning_modifiers:
     end_epoch: %(end)s
     update_frequency: %(frequency)s
 """
-# weight * mean squared error of the last layer's hidden states, beside the loss on the labels
+# The last hidden state follows the teacher's in place of the loss on labels, and the head keeps its weights (2203.14001).
 DISTIL = """
 distillation_modifiers:
-  - !PerLayerDistillationModifier {gain: %(weight)s, normalize: false, student_layer_names: ['%(layer)s']}
+  - !HiddenStateDistillationModifier {gain: %(weight)s, task_weight: 0.0}
 """
 
 
@@ -131,23 +130,21 @@ def loader(path: Path, tokenizer: Any, options: argparse.Namespace, size: int, s
     return DataLoader(range(len(found)), batch_size=size, shuffle=shuffle, collate_fn=collate)
 
 
-def recipe(options: argparse.Namespace, model: Any, steps_per_epoch: int) -> str:
+def recipe(options: argparse.Namespace) -> str:
     text, end = EPOCHS, options.num_train_epochs - options.cooldown_epochs
     if options.do_prune:
         text += PRUNE
     if options.distill_loss_weight > 0:
         text += DISTIL
-    frequency = options.pruning_frequency / steps_per_epoch
-    layers = [name for name, _ in model.named_modules() if re.search(r"\.layer\.\d+$", name)]
+    forty = (end - options.sparsity_warm_epochs) / 40
     return text % {
         "epochs": options.num_train_epochs,
         "pattern": options.pruning_pattern,
         "sparsity": options.target_sparsity,
         "warm": options.sparsity_warm_epochs,
         "end": end,
-        "frequency": frequency if frequency > 0 else (end - options.sparsity_warm_epochs) / 40,
+        "frequency": f'"{options.pruning_frequency} steps"' if options.pruning_frequency > 0 else forty,
         "weight": options.distill_loss_weight,
-        "layer": layers[-1],
     }
 
 
@@ -188,7 +185,7 @@ def train(model: Any, files: dict[str, Path], tokenizer: Any, options: argparse.
     name = options.teacher_model_name_or_path
     teacher = AutoModelForSequenceClassification.from_pretrained(name) if name else "self"
 
-    manager = sparsify.load_recipe(recipe(options, accelerator.unwrap_model(model), steps))
+    manager = sparsify.load_recipe(recipe(options))
     with manager.attach(model, optimizer, steps_per_epoch=steps, teacher=teacher) as run:
         for epoch in range(options.num_train_epochs):
             for batch in training:

@@ -102,7 +102,7 @@ def test_a_recipe_prunes_quantizes_and_distils(
     assert main(world.flags(tmp_path, *flags, "--recipe_args", "num_epochs=4")) == 0
     said = capsys.readouterr()
     assert "the recipe sets the epochs: 4" in said.err
-    assert "the recipe sets the learning rate: 0.005 at its start" in said.err
+    assert "the recipe sets the learning rate: linear 0.005 to 0 in epochs 0 to 4" in said.err
     assert "sparsity of the prunable layers" in said.out
     assert sparsity(tmp_path) == pytest.approx(0.5, abs=0.01)
     assert "num_epochs: 4" in (tmp_path / "recipe.yaml").read_text()
