@@ -31,13 +31,13 @@ class DistillationModifier(TaughtModifier):
 
     hardness: float = Field(0.5, ge=0, le=1, description="share of the teacher in the loss, 0 to 1")
     temperature: float = Field(2.0, gt=0, allow_inf_nan=False, description="softmax temperature, above 0")
-    distill_output_keys: list[str] | None = Field(None, description="names of outputs; left out: all logits")
-    teacher_input_keys: list[str] | None = Field(None, description="names of inputs; left out: all it accepts")
+    distill_output_keys: list[str] | None = Field(None, description="names of outputs; left out or []: all logits")
+    teacher_input_keys: list[str] | None = Field(None, description="names of inputs; left out or []: all it accepts")
 
     @property
     def inputs_of_teacher(self) -> list[str] | None:
         """As ``teacher_input_keys`` says."""
-        return self.teacher_input_keys
+        return self.teacher_input_keys or None
 
     def values(self, epoch: float) -> dict[str, float]:
         """The hardness, while it acts."""
@@ -53,7 +53,7 @@ class DistillationModifier(TaughtModifier):
             return loss
         ours = named_outputs(outputs)
         theirs = self.ask(inputs)
-        keys = matching_keys(ours, theirs, self.distill_output_keys)
+        keys = matching_keys(ours, theirs, self.distill_output_keys or None)
         batch = inputs if isinstance(inputs, Mapping) else {}
         terms = [self._term(run, key, ours[key], theirs[key], batch) for key in keys]
         return (1.0 - self.hardness) * loss + self.hardness * torch.stack(terms).mean().to(loss.device)

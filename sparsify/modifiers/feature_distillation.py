@@ -160,7 +160,8 @@ def layers_of(model: nn.Module, names: Sequence[str] | None, whose: str) -> list
 class PerLayerDistillationModifier(FeatureDistillation):
     """Trains on ``task + gain * sum over layers of MSE(student, teacher) / (mean(teacher^2) + epsilon)``.
 
-    Layers are paired by their places in the two lists of names. Padding (``attention_mask`` 0) does not count.
+    Layers are paired by their places in the two lists of names; one list stands for both, and none for every Linear and
+    Conv2d. Padding (``attention_mask`` 0) does not count.
     ``normalize: false`` leaves the division out. Where widths differ, a linear map (a 1x1 convolution for images) is
     learned along with the model, or it is an error without ``project_features``. ``update_frequency`` is accepted
     and has no meaning: each step counts.
@@ -170,8 +171,8 @@ class PerLayerDistillationModifier(FeatureDistillation):
 
     gain: float = Field(1.5, ge=0, allow_inf_nan=False, description="weight of the term in the loss, at least 0")
     normalize: Flag = Field(True, description="divide each layer's error by the teacher's mean square")
-    student_layer_names: Selectors | None = Field(None, description="the student's layers; left out: Linear and Conv2d")
-    teacher_layer_names: Selectors | None = Field(None, description="the teacher's; left out: the student's names")
+    student_layer_names: Selectors | None = Field(None, description="the student's layers; left out: as the teacher's")
+    teacher_layer_names: Selectors | None = Field(None, description="the teacher's; left out: as the student's")
     project_features: Flag = Field(True, description="learn a map where widths differ")
     epsilon: float = Field(1e-6, gt=0, allow_inf_nan=False, description="added to the teacher's mean square, above 0")
 
@@ -186,12 +187,12 @@ class PerLayerDistillationModifier(FeatureDistillation):
 
     def pairs(self, student: nn.Module, teacher: nn.Module) -> Pairs:
         """By place in the lists of names."""
-        names = self.student_layer_names
-        return paired(student, teacher, names, self.teacher_layer_names or names)
+        ours, theirs = self.student_layer_names, self.teacher_layer_names
+        return paired(student, teacher, ours or theirs, theirs or ours)
 
     def students_layers(self, student: nn.Module) -> list[str]:
         """By their names."""
-        return [name for name, _ in layers_of(student, self.student_layer_names, "student")]
+        return [name for name, _ in layers_of(student, self.student_layer_names or self.teacher_layer_names, "student")]
 
     def distance(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
         """Mean squared error, relative to the teacher unless ``normalize`` is off."""

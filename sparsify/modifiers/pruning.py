@@ -225,8 +225,29 @@ class GradualPruning(PatternModifier):
         self._from = dict(state["from"])
 
 
+class MagnitudeOnly(GradualPruning):
+    """Takes the fields that once chose another method, with the one value that is left to them."""
+
+    phased: Flag = Field(False, description="only false: alternating phases are ACDCPruningModifier's")
+    score_type: str = Field("magnitude", description="only magnitude")
+
+    @field_validator("phased")
+    @classmethod
+    def _not_phased(cls, value: bool) -> bool:
+        if value:
+            raise ValueError("dense and sparse phases in turn are what ACDCPruningModifier does: use it")
+        return value
+
+    @field_validator("score_type")
+    @classmethod
+    def _magnitude(cls, value: str) -> str:
+        if value.lower() != "magnitude":
+            raise ValueError("this modifier scores by 'magnitude' only; another score has a modifier of its own")
+        return value
+
+
 @register("MagnitudePruningModifier")
-class MagnitudePruningModifier(GradualPruning):
+class MagnitudePruningModifier(MagnitudeOnly):
     """Gradual magnitude pruning, each parameter to the same sparsity (Zhu and Gupta 2017).
 
     Recipes in dict style have names of their own: ``update_scheduler`` for ``inter_func``, ``mask_structure`` for
@@ -270,7 +291,7 @@ class MagnitudePruningModifier(GradualPruning):
 
 
 @register("GlobalMagnitudePruningModifier")
-class GlobalMagnitudePruningModifier(GradualPruning):
+class GlobalMagnitudePruningModifier(MagnitudeOnly):
     """Gradual magnitude pruning with one threshold over all parameters: together they reach the sparsity."""
 
     @property
@@ -279,27 +300,11 @@ class GlobalMagnitudePruningModifier(GradualPruning):
         return "global"
 
 
-@register("GMPruningModifier")
-class GMPruningModifier(GradualPruning):
+@register("GMPruningModifier", "LegacyPruningModifier")
+class GMPruningModifier(MagnitudeOnly):
     """Gradual magnitude pruning, per parameter, or over all of them with ``global_sparsity``."""
 
     global_sparsity: Flag = Field(False, description="one threshold for all, as GlobalMagnitudePruningModifier")
-    phased: Flag = Field(False, description="only false: alternating phases are ACDCPruningModifier's")
-    score_type: str = Field("magnitude", description="only magnitude")
-
-    @field_validator("phased")
-    @classmethod
-    def _not_phased(cls, value: bool) -> bool:
-        if value:
-            raise ValueError("dense and sparse phases in turn are what ACDCPruningModifier does: use it")
-        return value
-
-    @field_validator("score_type")
-    @classmethod
-    def _magnitude(cls, value: str) -> str:
-        if value.lower() != "magnitude":
-            raise ValueError("this modifier scores by 'magnitude' only; another score has a modifier of its own")
-        return value
 
     @property
     def scope(self) -> Scope:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PlainValidator, field_validator, model_validator
@@ -13,6 +14,15 @@ from sparsify.modifiers.registry import register
 from sparsify.pruning.masks import Scope
 
 _INSTEAD = "GlobalMagnitudePruningModifier follows the same schedule by magnitude"
+_MFAC_OPTIONS = (
+    "num_grads",
+    "damp",
+    "grads_device",
+    "fisher_block_size",
+    "num_pages",
+    "available_devices",
+    "available_gpus",
+)
 GradCounts = Annotated[
     int | dict[float, int], PlainValidator(counts_by_sparsity, json_schema_input_type=int | dict[float, int])
 ]
@@ -73,6 +83,23 @@ class MFACPruningModifier(PendingModifier, GradualPruning):
     def scope(self) -> Scope:
         """As ``global_sparsity`` says."""
         return "global" if self.global_sparsity else "layer"
+
+    mfac_options: dict[str, Any] | None = Field(None, description="the same options in a mapping, as they once stood")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _options_are_fields(cls, values: Any) -> Any:
+        options = values.get("mfac_options") if isinstance(values, dict) else None
+        if not isinstance(options, dict):
+            return values
+        for name in options:
+            if name not in _MFAC_OPTIONS:
+                near = difflib.get_close_matches(str(name), _MFAC_OPTIONS, n=1, cutoff=0.5)
+                hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(_MFAC_OPTIONS)}"
+                raise ValueError(f"mfac_options has no {name!r}: {hint}")
+            if name in values:
+                raise ValueError(f"{name} stands in mfac_options and beside it: give it once")
+        return {**values, **options}
 
     @model_validator(mode="after")
     def _one_name(self) -> MFACPruningModifier:

@@ -58,3 +58,16 @@ def test_mistakes_are_placed(lines: str, told: str, line: int) -> None:
     (problem,) = raised.value.problems
     assert told in problem.message
     assert problem.line == line
+
+
+@pytest.mark.parametrize(
+    "name", ["MagnitudePruningModifier", "GlobalMagnitudePruningModifier", "LegacyPruningModifier"]
+)
+def test_fields_that_once_chose_another_method(name: str) -> None:
+    common = "init_sparsity: 0.0, final_sparsity: 0.5, start_epoch: 0, end_epoch: 4, params: [x]"
+    text = f"modifiers:\n  - !{name} {{{common}, phased: false, score_type: magnitude}}\n"
+    assert load_recipe(text).modifiers[0].unavailable is None
+    with pytest.raises(RecipeError, match="ACDCPruningModifier"):
+        load_recipe(text.replace("phased: false", "phased: true"))
+    with pytest.raises(RecipeError, match="another score has a modifier of its own"):
+        load_recipe(text.replace("score_type: magnitude", "score_type: movement"))

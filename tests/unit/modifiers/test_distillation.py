@@ -178,3 +178,14 @@ def test_values_and_detach() -> None:
 def test_refuses(fields: dict[str, float]) -> None:
     with pytest.raises(ValidationError):
         DistillationModifier(**fields)  # type: ignore[arg-type]
+
+
+def test_empty_lists_of_names_stand_for_all() -> None:
+    run, inputs = make_run(Tagger(1)), batch(4)
+    outputs = run.model(**inputs)
+    plain = task(outputs, inputs["labels"])
+    losses = [
+        attached(run, **fields).on_loss(run, plain, inputs, outputs)
+        for fields in ({}, {"distill_output_keys": [], "teacher_input_keys": []})
+    ]
+    assert torch.equal(*losses)

@@ -91,6 +91,13 @@ class TestPerLayer:
         wanted = 1.0 + relative_error(ours, hidden(run.teacher, batch), batch["attention_mask"])
         assert float(loss_of(modifier, run, batch)) == pytest.approx(float(wanted), rel=1e-6)
 
+    @pytest.mark.parametrize("name", ["student_layer_names", "teacher_layer_names"])
+    def test_one_list_stands_for_both(self, name: str) -> None:
+        modifier, run = PerLayerDistillationModifier(**{name: ["a"]}), make_run(Net(1))
+        pairs = modifier.pairs(run.model, run.teacher)
+        assert [(ours, theirs) for (ours, _), (theirs, _) in pairs] == [("a", "a")]
+        assert modifier.matched(run.model) == ("a.weight", "a.bias")
+
     def test_widths_that_differ_are_projected_and_the_projection_learns(self) -> None:
         run, batch = make_run(Net(1, width=16)), inputs()
         modifier = attached(PerLayerDistillationModifier(student_layer_names=["a"]), run)

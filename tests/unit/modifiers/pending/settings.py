@@ -44,6 +44,13 @@ REFUSED: list[tuple[str, dict[str, object], str]] = [
     ("MFACPruningModifier", {"num_grads": {"much": 2}}, "'much' is no sparsity"),
     ("MFACPruningModifier", {"num_grads": "many"}, "a whole number above 0, or a mapping"),
     ("MFACPruningModifier", {"available_devices": ["cpu"]}, "give one of them"),
+    (
+        "MFACPruningModifier",
+        {"mfac_options": {"num_grad": 64}},
+        "mfac_options has no 'num_grad': did you mean num_grads?",
+    ),
+    ("MFACPruningModifier", {"mfac_options": {"num_grads": 64}}, "num_grads stands in mfac_options and beside it"),
+    ("MFACPruningModifier", {"mfac_options": {"damp": 0.0}}, "damp: input should be greater than 0"),
     ("StructuredPruningModifier", {"mask_type": "unstructured"}, "'filter' or 'channel'"),
     ("StructuredPruningModifier", {"end_epoch": -1}, "end_epoch"),
     ("LayerThinningModifier", {"param_group_dependency_map": []}, "param_group_dependency_map"),

@@ -113,6 +113,14 @@ def test_wrong_values_are_refused_in_one_line_at_their_place(name: str, changes:
     assert problem.line >= 3
 
 
+def test_options_of_old_m_fac_recipes_are_its_fields() -> None:
+    options = {"num_grads": {0.0: 64, 0.5: 128}, "fisher_block_size": 10000, "available_gpus": ["cuda:0"]}
+    fields = {k: v for k, v in ENTRIES["MFACPruningModifier"].items() if k not in options}
+    made = registry.get("MFACPruningModifier")(**fields, mfac_options=options)
+    assert made.num_grads == {0.0: 64, 0.5: 128}  # type: ignore[attr-defined]
+    assert made.fisher_block_size == 10000  # type: ignore[attr-defined]
+
+
 def test_what_could_be_used_instead_is_said() -> None:
     (problem,) = not_available(manager_of("OBSPruningModifier").modifiers)
     assert problem.hint == "GlobalMagnitudePruningModifier follows the same schedule by magnitude"
