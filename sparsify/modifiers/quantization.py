@@ -91,8 +91,8 @@ class QuantizationModifier(Modifier):
     exclude_batchnorm: Flag = Field(True, description="only true: batch norms stay float")
     reduce_range: Flag = Field(False, description="only false: activations have 8 bits")
     tensorrt: Flag = Field(False, description="whether activations are symmetric, as TensorRT has them")
-    activation_bits: int | None = Field(8, description="only 8")
-    weight_bits: int | None = Field(8, description="only 8")
+    activation_bits: int | None = Field(8, description="8; other widths are not available yet")
+    weight_bits: int | None = Field(8, description="8; other widths are not available yet")
     activation_qconfig_kwargs: dict[str, Any] | None = Field(
         None, description="observer (min/max) and averaging_constant of activations"
     )
