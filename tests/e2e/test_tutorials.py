@@ -48,3 +48,15 @@ def test_glue_no_trainer(tmp_path: Path) -> None:
     for name, weight in load_file(sparse / "model.safetensors").items():
         if ".layer." in name and weight.ndim == 2:
             assert (weight.unflatten(1, (-1, 4)).count_nonzero(-1) == 2).all(), name
+
+
+def test_share_a_recipe(tmp_path: Path) -> None:
+    command = [sys.executable, TUTORIALS / "share_a_recipe.py", "--output_dir", tmp_path, "--sentences", "96"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "epochs of the recipe: 1" in done.stdout
+    assert (tmp_path / "fetched" / "recipe.yaml").read_text() == (tmp_path / "run" / "recipe.yaml").read_text()
+    assert (tmp_path / "again" / "model.safetensors").is_file()
+    fetched = list((tmp_path / "cache").rglob("model.safetensors"))
+    assert [path.read_bytes() for path in fetched] == [(tmp_path / "run" / "model.safetensors").read_bytes()]
