@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import SequenceMatcher, get_close_matches
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -39,7 +39,8 @@ def select_parameters(
         model: Wrapped or not; names are taken without wrappers' prefixes.
         selectors: Exact names; ``re:PATTERN``, matched from the start of the name; ``__ALL__``; or
             ``__ALL_PRUNABLE__``: weights of Linear, Conv and Embedding modules, but none that a Linear shares with
-            an Embedding.
+            an Embedding. A name, pattern or class name that no parameter but a layer has (``fc1``, ``Linear``)
+            stands for that layer's weight.
         patterns_may_miss: Whether a ``re:`` pattern that matches nothing is fine: what is left out of several models
             need not be in each of them.
 
@@ -52,7 +53,7 @@ def select_parameters(
     """
     named = list(_parameters(model))
     prunable = {id(weight) for weight in _prunable(model).values()}
-    tests: dict[str, Callable[[str, nn.Parameter], bool]] = {
+    tests: dict[str, Callable[[str, Any], bool]] = {
         ALL: lambda name, parameter: True,
         ALL_PRUNABLE: lambda name, parameter: id(parameter) in prunable,
     }
@@ -61,6 +62,7 @@ def select_parameters(
     for selector in [selectors] if isinstance(selectors, str) else selectors:
         test = tests.get(selector.upper()) or _by_name(selector, problems)
         found = {id(parameter) for name, parameter in named if test and test(name, parameter)}
+        found = found or (_weights_of_layers(model, selector, test) if test else set())
         if test and not found and not (patterns_may_miss and selector.startswith("re:")):
             problems.append(_no_match("parameter", selector, [name for name, _ in named], TOKENS))
         wanted |= found
@@ -96,6 +98,13 @@ def select_modules(model: nn.Module, names: Sequence[str] | str) -> dict[str, nn
     if problems:
         raise RecipeError(problems)
     return {name: module for name, module in _once(named) if id(module) in wanted}
+
+
+def _weights_of_layers(model: nn.Module, selector: str, test: Callable[[str, Any], bool]) -> set[int]:
+    """Weights of the layers that ``selector`` names, as ``targets`` of dict-style recipes do."""
+    named = [(clean_name(name), module) for name, module in model.named_modules() if name]
+    chosen = [module for name, module in named if test(name, module) or selector in _class_names(module)]
+    return {id(weight) for module in chosen if isinstance(weight := getattr(module, "weight", None), nn.Parameter)}
 
 
 def prunable_parameters(model: nn.Module, layer_types: Sequence[str] = ()) -> dict[str, nn.Parameter]:

@@ -52,7 +52,27 @@ def test_patterns_match_from_the_start_only(model: Tagger) -> None:
 def test_exact_names_are_exact(model: Tagger) -> None:
     assert list(select_parameters(model, ["layer.1.query.weight"])) == ["layer.1.query.weight"]
     with pytest.raises(RecipeError):
-        select_parameters(model, ["layer.1.query"])
+        select_parameters(model, ["layer.1.quer"])
+
+
+@pytest.mark.parametrize(
+    ("selector", "expected"),
+    [
+        ("layer.1.query", ["layer.1.query.weight"]),
+        (r"re:layer\.1\.(query|key)$", ["layer.1.query.weight", "layer.1.key.weight"]),
+        ("Conv1d", ["conv.weight"]),
+        ("LayerNorm", [f"layer.{i}.norm.weight" for i in range(11)]),
+    ],
+)
+def test_a_layer_that_no_parameter_is_called_after_stands_for_its_weight(
+    model: Tagger, selector: str, expected: list[str]
+) -> None:
+    assert list(select_parameters(model, [selector])) == expected
+
+
+def test_a_module_without_a_weight_stands_for_nothing(model: Tagger) -> None:
+    with pytest.raises(RecipeError, match=r"no parameter of the model matches 'layer\.1'"):
+        select_parameters(model, ["layer.1"])
 
 
 def test_all(model: Tagger) -> None:
