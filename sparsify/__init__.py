@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sparsify.manager import ModifierManager, load_recipe
     from sparsify.modifiers.base import Modifier
     from sparsify.modifiers.registry import register
+    from sparsify.pruning.shrink import shrink
     from sparsify.recipe.recipe import Recipe
 
 _HOMES = {
@@ -24,6 +25,7 @@ _HOMES = {
     "load_model": "sparsify.export.checkpoint",
     "load_recipe": "sparsify.manager",
     "register": "sparsify.modifiers.registry",
+    "shrink": "sparsify.pruning.shrink",
     "verify": "sparsify.export.verify",
 }
 
@@ -36,6 +38,7 @@ __all__ = [
     "load_model",
     "load_recipe",
     "register",
+    "shrink",
     "verify",
 ]
 __version__ = "0.1.0"

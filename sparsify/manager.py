@@ -20,6 +20,7 @@ from sparsify.modifiers.base import LearningRateBase, Modifier
 from sparsify.modifiers.quantization import QuantizationModifier
 from sparsify.modifiers.registry import build
 from sparsify.plan import conflicts, epochs_of, not_available
+from sparsify.pruning.shrink import Shrinkage, shrink
 from sparsify.quantization.calibrate import calibrate
 from sparsify.quantization.layers import quantizers
 from sparsify.recipe.recipe import Recipe
@@ -102,8 +103,14 @@ class ModifierManager:
         if found := not_available(self.modifiers):
             raise RecipeError(found)
 
-    def apply_structure(self, model: nn.Module) -> None:
-        """Insert what the recipe's modules need (quantizers), before weights are loaded or an optimizer is made."""
+    def apply_structure(self, model: nn.Module, state: Mapping[str, Any] | None = None) -> None:
+        """Insert what the recipe's modules need (quantizers), before weights are loaded or an optimizer is made.
+
+        Args:
+            model: Not wrapped; changed in place.
+            state: Of a run that is to be resumed (``run.state_dict()``): parts that it had removed are removed again, so
+                that the saved weights fit.
+        """
         if any("FSDP" in type(m).__name__ for m in model.modules()):
             raise InputError("the model is sharded already (FSDP): apply the recipe's structure before sharding")
         for modifier in sorted(self.modifiers, key=lambda m: m.order):
@@ -111,6 +118,10 @@ class ModifierManager:
                 modifier.on_structure(model)
             except RecipeError as error:
                 raise modifier.located(error) from None
+        saved = state["modifiers"] if state is not None else {}
+        for modifier in self.modifiers:
+            if modifier.key in saved:
+                modifier.on_replay(model, saved[modifier.key]["state"])
 
     def start(
         self,
@@ -234,6 +245,16 @@ class ModifierManager:
             steps = [m.num_calibration_steps for m in self.modifiers if isinstance(m, QuantizationModifier)]
             calibrate(model, calibration_data, max((s for s in steps if s is not None), default=None))
         return model.eval()
+
+    def shrink(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer | None = None, multiple_of: int = 1
+    ) -> Shrinkage:
+        """Remove the heads, neurons and filters that pruning left dead, in place, after training; see ``sparsify.shrink``.
+
+        During training ``LayerThinningModifier`` does it, and keeps the other modifiers informed.
+        """
+        inner = None if optimizer is None else unwrap_optimizer(optimizer)
+        return shrink(unwrap(model), inner, multiple_of=multiple_of)
 
     def report(self, model: nn.Module) -> ModelReport:
         """Sparsity, bits and sizes of ``model``, per layer and in total."""

@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from sparsify.clock import Clock
 from sparsify.errors import InputError, Problem, RecipeError, StateError
 from sparsify.modifiers.base import LearningRateBase, Modifier
+from sparsify.pruning.shrink import Shrinkage
 
 _STATE_VERSION = 1
 
@@ -229,6 +230,11 @@ class TrainingRun:
                 phase.ended = True
                 phase.modifier.on_end(self)
         self.finished = True
+
+    def resized(self, change: Shrinkage) -> None:
+        """Tell every modifier that parts of the model were removed."""
+        for phase in self.phases:
+            phase.modifier.on_resize(self, change)
 
     def loss(self, loss: Tensor, *, inputs: Mapping[str, Any], outputs: Any) -> Tensor:
         """The loss to train on: ``loss`` with what active modifiers (distillation) add.

@@ -17,6 +17,7 @@ from sparsify.clock import Clock
 from sparsify.errors import InputError, StateError
 from sparsify.export.checkpoint import RECIPE_FILE
 from sparsify.manager import unwrap, unwrap_optimizer
+from sparsify.modifiers.structure import LayerThinningModifier
 from sparsify.run import LearningRates, TrainingRun, settle
 from sparsify.state import STATE_FILE, read_state, write_state
 
@@ -151,6 +152,8 @@ class WrappedTrainer:
             resume_from_checkpoint = str(newest_complete(Path(self.trainer.args.output_dir)))
         if resume_from_checkpoint:
             self._resume_from = _complete(Path(resume_from_checkpoint))
+            # The Trainer loads weights, then makes the optimizer, before any callback: the shapes must be there by then.
+            self.manager.apply_structure(unwrap(self.trainer.model), read_state(self._resume_from / STATE_FILE))
         try:
             return original(resume_from_checkpoint=resume_from_checkpoint or None, **kwargs)
         finally:
@@ -250,10 +253,12 @@ class WrappedTrainer:
         return result
 
     def _changes(self) -> int:
-        """How many phases that change the model are done: ended pruning, begun quantization."""
+        """How many phases that change the model are done: ended pruning, begun quantization, parts removed."""
         phases = self.live.phases
-        return sum(p.ended for p in phases if p.modifier.kind == "pruning") + sum(
-            p.started for p in phases if p.modifier.kind == "quantization"
+        return (
+            sum(p.ended for p in phases if p.modifier.kind == "pruning")
+            + sum(p.started for p in phases if p.modifier.kind == "quantization")
+            + sum(p.modifier.removals for p in phases if isinstance(p.modifier, LayerThinningModifier))
         )
 
     def forget_best_of_old_phase(self, state: Any) -> None:

@@ -14,6 +14,8 @@ from sparsify.modifiers import (
     reporting,
     scored_pruning,
     sparse_training,
+    structure,
+    structured,
     training,
     weight_pruning,
 )
@@ -32,6 +34,8 @@ __all__ = [
     "reporting",
     "scored_pruning",
     "sparse_training",
+    "structure",
+    "structured",
     "training",
     "weight_pruning",
 ]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sparsify.clock import Clock, update_steps
 from sparsify.errors import Problem, RecipeError
+from sparsify.pruning.shrink import Shrinkage
 from sparsify.select import select_parameters
 
 
@@ -42,6 +43,9 @@ class Run(Protocol):
     def grad_scale(self) -> float:
         """What a gradient scaler has multiplied the gradients by that ``on_gradients`` sees."""
 
+    def resized(self, change: Shrinkage) -> None:
+        """Tell every modifier that parts of the model were removed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
@@ -68,6 +72,7 @@ class Modifier(BaseModel):
     Events, in the order in which a run meets them::
 
         on_structure(model)            once, before optimizer, weights and wrappers: modules are inserted here
+        on_replay(model, state)        on a resume, before the weights: changes of structure made in mid-run are redone
         on_attach(run)                 once, when training begins: parameters are resolved here
         for each optimizer step:
             on_start(run)              on the first step at or after start_epoch
@@ -77,6 +82,7 @@ class Modifier(BaseModel):
                                        also before the start
             on_step(run)               after optimizer.step, from the start on, also after the end
             on_end(run)                on the first step at or after end_epoch, or after the run's last step
+        on_resize(run, change)         whenever another modifier has removed parts of the model
         on_detach(run)                 once: hooks removed, model left clean
 
     Modifiers of lower ``order`` go first in each event, wherever they stand in the file.
@@ -86,7 +92,7 @@ class Modifier(BaseModel):
 
     order: ClassVar[int] = 50
     kind: ClassVar[str] = "training"
-    """One of training, learning_rate, pruning, quantization, distillation."""
+    """One of training, learning_rate, pruning, structure, quantization, distillation."""
     structural: ClassVar[bool] = False
     """Whether on_structure changes the model, so that load_model must replay it."""
     early_gradients: ClassVar[bool] = False
@@ -233,6 +239,9 @@ class Modifier(BaseModel):
     def on_structure(self, model: nn.Module) -> None:
         """Insert what must exist before weights are loaded. Must be safe to call twice."""
 
+    def on_replay(self, model: nn.Module, state: Mapping[str, Any]) -> None:
+        """Give ``model`` the structure it had when ``state`` (this modifier's own) was saved. Safe to call twice."""
+
     def on_attach(self, run: Run) -> None:
         """Resolve parameters and modules of the live model."""
 
@@ -254,6 +263,9 @@ class Modifier(BaseModel):
 
     def on_end(self, run: Run) -> None:
         """Stop being active."""
+
+    def on_resize(self, run: Run, change: Shrinkage) -> None:
+        """Cut what is held in the shape of the weights (masks, scores) as the weights were cut."""
 
     def on_detach(self, run: Run) -> None:
         """Remove every hook."""

@@ -15,6 +15,7 @@ from sparsify.pruning.mask_set import MaskSet
 from sparsify.pruning.masks import RATIO_SLACK, Scope, compute_masks
 from sparsify.pruning.patterns import parse_pattern
 from sparsify.pruning.score_set import ScoreSet
+from sparsify.pruning.shrink import Shrinkage
 from sparsify.select import ALL_PRUNABLE, TOKENS, select_parameters
 
 logger = logging.getLogger(__name__)
@@ -99,6 +100,10 @@ class MaskModifier(Modifier):
         """Drop the masks, unless they are to stay."""
         if not self.leave_enabled:
             self._held.replace({})
+
+    def on_resize(self, run: Run, change: Shrinkage) -> None:
+        """Cut the masks."""
+        self._held.resize(change.cuts)
 
     def state_dict(self) -> dict[str, Any]:
         """Masks as packed bits, by parameter."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sparsify.errors import SparsifyError, StateError
 from sparsify.pruning.order import all_finite
+from sparsify.pruning.resize import Cuts
 
 
 class MaskSet:
@@ -52,6 +53,14 @@ class MaskSet:
         below = min(0.0, *(float(score.amin()) for score in scores.values() if score.numel())) * 2.0 - 1.0
         for name, mask in self.masks.items():
             scores[name].masked_fill_(~mask, below)
+
+    def resize(self, cuts: Cuts) -> None:
+        """Cut the masks of parameters that were cut."""
+        masks = dict(self.masks)
+        for name, parameter in self.parameters.items():
+            for cut in cuts.get(parameter, ()) if name in masks else ():
+                masks[name] = cut.of(masks[name])
+        self.replace(masks)
 
     def check_finite(self) -> None:
         """Raise SparsifyError if a parameter holds NaN or infinity: times zero they would stay NaN for ever."""
