@@ -43,6 +43,9 @@ def parser() -> argparse.ArgumentParser:
         "--strict", action="store_true", help="a contradicting --task, or an int8 layer that stays float, is an error"
     )
     p.add_argument("--opset", type=int, help="ONNX opset (default: the exporter's)")
+    p.add_argument(
+        "--shrink", action="store_true", help="remove dead attention heads and neurons (docs/shrink.md) first"
+    )
     shape = p.add_argument_group("shapes", "dynamic unless a length is given")
     shape.add_argument("--sequence_length", type=int, metavar="N", help="fix the length, in tokens")
     shape.add_argument("--batch_size", type=int, metavar="N", help="fix the batch too (default with a fixed length: 1)")
@@ -115,6 +118,7 @@ def _main(argv: list[str]) -> int:
         external_data=_BOOLS[args.external_data],
         verify=not args.no_verify,
         evaluate=_evaluation(args, shapes),
+        shrink=args.shrink,
     )
     if args.json:
         print(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from sparsify.errors import InputError, StateError
 from sparsify.manager import load_recipe
+from sparsify.pruning.shrink import apply_widths
+from sparsify.pruning.widths import read_widths
 from sparsify.quantization.layers import enable_calibrated, quantizers
 from sparsify.recipe.source import CHECKPOINT_RECIPE
 
@@ -33,7 +35,7 @@ def has_recipe(directory: str | Path) -> bool:
 def load_model(
     directory: str | Path, *, config: PretrainedConfig | None = None, task_class: str | None = None
 ) -> nn.Module:
-    """Load a model folder in fp32: structure from its recipe, then weights, then quantizers as they were saved.
+    """Load a model folder in fp32: widths from its config, weights, then quantizers as its recipe says and they were saved.
 
     Args:
         directory: Folder with config, weights and, for compressed models, ``recipe.yaml``.
@@ -76,10 +78,29 @@ def _config(folder: Path) -> Any:
 def _pretrained(cls: Any, folder: Path, config: Any) -> nn.Module:
     try:
         with quiet_transformers():
-            model: nn.Module = cls.from_pretrained(folder, config=config, dtype=torch.float32, local_files_only=True)
+            options = {"config": config, "dtype": torch.float32, "local_files_only": True}
+            model: nn.Module = shaped(cls, config).from_pretrained(folder, **options)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(f"{folder}: cannot load the weights ({str(error).splitlines()[0]})") from error
+    model.__class__ = cls
     return model
+
+
+def shaped(cls: Any, config: Any) -> Any:
+    """``cls``, or, where ``config`` records widths of its own, a twin whose models are made with these widths.
+
+    So that transformers' own loading (renamed keys, prefixes, ties) meets the shapes that the file has. A model that
+    the twin has loaded is given ``cls`` as its class again.
+    """
+    widths = read_widths(config)
+    if not widths:
+        return cls
+
+    def make(self: Any, config: Any, *args: Any, **kwargs: Any) -> None:
+        cls.__init__(self, config, *args, **kwargs)
+        apply_widths(self, widths, record=False)
+
+    return type(cls.__name__, (cls,), {"__init__": make, "__module__": cls.__module__})
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from sparsify.export.markdown import render
 from sparsify.export.parity import torch_outputs
 from sparsify.export.samples import Sample
 from sparsify.export.session import cpu_features, open_session
+from sparsify.export.slim import shrink_source
 from sparsify.export.source import Source, open_source, read_config
 from sparsify.export.verify import Verification, verify_source
 from sparsify.recipe.source import CHECKPOINT_RECIPE
@@ -119,6 +120,7 @@ def export_onnx(
     external_data: ExternalData = "auto",
     verify: bool = True,
     evaluate: Evaluate | None = None,
+    shrink: bool = False,
 ) -> ExportReport:
     """Export a model to ONNX, compare the file with the model, and write a deployment folder.
 
@@ -141,6 +143,7 @@ def export_onnx(
         verify: False skips the comparison.
         evaluate: Gives the task's metrics by name; called for torch and for ONNX Runtime, each time with what was
             exported and a function from graph inputs to the task's outputs.
+        shrink: Remove dead heads and neurons first; the model folder keeps them.
 
     Raises:
         InputError: The model or the samples cannot be used, or the folder cannot be written.
@@ -158,6 +161,8 @@ def export_onnx(
     with replaced_folder(Path(output_dir), marker=REPORT_FILE) as work:
         source = open_source(model, task=task, strict=strict, tokenizer=tokenizer, recipe=recipe)
         _check_shape(source, shapes)
+        if shrink:
+            shrink_source(source)
         batches, data = source.batches(samples, None if shapes == "dynamic" else shapes, max_samples)
         _write_files(source, work, options)
         checked = verify_source(source, work / MODEL_FILE, batches, data=data, tolerance=tolerance) if verify else None

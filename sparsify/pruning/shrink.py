@@ -80,7 +80,7 @@ def shrink(
         stays = _staying(dead_units(model, structure), 1 if structure.kind == "heads" else multiple_of)
         if len(stays) < structure.units:
             kept[structure] = stays
-    return _cut(model, kept, optimizer)
+    return _cut(model, kept, optimizer, record=True)
 
 
 def widths_of(model: nn.Module) -> dict[str, int]:
@@ -88,15 +88,13 @@ def widths_of(model: nn.Module) -> dict[str, int]:
     return {local_name(model, s.name): s.units for s in find_structures(model)}
 
 
-def apply_widths(
-    model: nn.Module, widths: Mapping[str, int], optimizer: torch.optim.Optimizer | None = None
-) -> Shrinkage:
+def apply_widths(model: nn.Module, widths: Mapping[str, int], *, record: bool = True) -> Shrinkage:
     """Give ``model`` recorded widths, before the weights that belong to them are loaded; which units stay is of no meaning.
 
     Args:
         model: Of the shape that its config gives, or already of these widths.
         widths: As ``widths_of`` gave; structures that are not named keep theirs.
-        optimizer: Its state is cut along with the weights.
+        record: Whether to write the widths to the model's config.
 
     Raises:
         StateError: A structure is not there, or is narrower already.
@@ -110,7 +108,7 @@ def apply_widths(
             raise StateError(f"recorded is a width of {width} for {name}, but this {type(model).__name__} {has}")
         if width < structure.units:
             kept[structure] = torch.arange(width)
-    return _cut(model, kept, optimizer)
+    return _cut(model, kept, None, record)
 
 
 def _staying(dead: Tensor, multiple_of: int) -> Tensor:
@@ -121,7 +119,9 @@ def _staying(dead: Tensor, multiple_of: int) -> Tensor:
     return first.sort().values
 
 
-def _cut(model: nn.Module, kept: Mapping[Structure, Tensor], optimizer: torch.optim.Optimizer | None) -> Shrinkage:
+def _cut(
+    model: nn.Module, kept: Mapping[Structure, Tensor], optimizer: torch.optim.Optimizer | None, record: bool
+) -> Shrinkage:
     before = _count(model)
     done = Shrinkage()
     for structure, units in kept.items():
@@ -132,7 +132,7 @@ def _cut(model: nn.Module, kept: Mapping[Structure, Tensor], optimizer: torch.op
         done.kept[structure.name] = units
         done.widths[structure.name] = (structure.units, len(units))
     done.parameters = (before, _count(model))
-    if done:
+    if done and record:
         write_widths(model)
     return done
 

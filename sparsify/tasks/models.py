@@ -16,8 +16,9 @@ from safetensors import SafetensorError
 from torch import nn
 
 from sparsify.errors import InputError
-from sparsify.export.checkpoint import RECIPE_FILE, load_model, quiet_transformers
+from sparsify.export.checkpoint import RECIPE_FILE, load_model, quiet_transformers, shaped
 from sparsify.export.task import Task
+from sparsify.pruning.widths import read_widths
 from sparsify.tasks import hub
 from sparsify.tasks.arguments import ModelArguments
 from sparsify.tasks.labels import generic
@@ -147,7 +148,11 @@ def _pretrained(kind: Task, name: str, config: Any, args: ModelArguments) -> nn.
 
     auto: Any = getattr(transformers, f"AutoModel{kind.suffix}")
     with told(name, "--model_name_or_path"), quiet_transformers():
-        model, info = auto.from_pretrained(
+        cls = auto
+        if read_widths(config):  # a shrunk model: its shape is not that of its class
+            with torch.device("meta"):
+                cls = type(auto.from_config(config))
+        model, info = shaped(cls, config).from_pretrained(
             name,
             config=config,
             dtype=torch.float32,
@@ -155,6 +160,8 @@ def _pretrained(kind: Task, name: str, config: Any, args: ModelArguments) -> nn.
             output_loading_info=True,
             **hub_options(name, args),
         )
+        if cls is not auto:
+            model.__class__ = cls
     _say_new(kind, name, model, info)
     return model
 

@@ -31,6 +31,15 @@ _GRADUAL = """
     end_epoch: 2.0
     update_frequency: 0.5
 """
+_UNITS = """
+- !StructuredPruningModifier
+    mask_type: filter
+    init_sparsity: 0.0
+    final_sparsity: 0.5
+    start_epoch: 0.5
+    end_epoch: 2.0
+    update_frequency: 0.5
+"""
 _FC = ("fc1.weight", "fc2.weight")
 
 SETTINGS: dict[str, Setting] = {
@@ -124,6 +133,14 @@ SETTINGS: dict[str, Setting] = {
     "HiddenStateDistillationModifier": Setting(
         "- !HiddenStateDistillationModifier {layer: fc2, gain: 2.0, task_weight: 0.5, start_epoch: 0.5, end_epoch: 2.0}"
     ),
+    "StructuredPruningModifier": Setting(
+        _GRADUAL.format(name="StructuredPruningModifier").replace("re:fc[12].weight", "fc1.weight")
+        + "    mask_type: filter",
+        prunes=_FC,
+    ),
+    "LayerThinningModifier": Setting(
+        _UNITS + "- !LayerThinningModifier {start_epoch: 1.0, update_epochs: [2.0]}",
+    ),
     "DistillationModifier": Setting(
         "- !DistillationModifier\n"
         "    hardness: 0.5\n"
@@ -153,5 +170,14 @@ PAIRS: dict[str, Setting] = {
         "- !DistillationModifier {hardness: 0.5, temperature: 2.0, distill_output_keys: [logits]}\n"
         "- !PerLayerDistillationModifier {student_layer_names: [fc1], gain: 0.5}\n"
         "- !OutputDistillationModifier {targets: fc2, comparison: cosine_similarity}"
+    ),
+    "taylor scores over all layers": Setting(
+        _UNITS + "    score_type: taylor\n    global_sparsity: true\n    inter_func: linear"
+    ),
+    "prune weights, prune units, shrink, then quantize": Setting(
+        _GRADUAL.format(name="GMPruningModifier").replace("end_epoch: 2.0", "end_epoch: 1.0")
+        + _UNITS.replace("0.5\n    end", "1.0\n    end")
+        + "- !LayerThinningModifier {start_epoch: 2.0}\n"
+        + "- !QuantizationModifier {start_epoch: 1.5, disable_quantization_observer_epoch: 2.5}"
     ),
 }

@@ -119,9 +119,11 @@ class World:
         torch.save(self.optimizer.state_dict(), folder / "optimizer")
 
     def load(self, folder: Path) -> dict[str, Any]:
+        state = read_state(folder / "run")
+        self.manager.apply_structure(self.model, state)
         self.model.load_state_dict(read_state(folder / "model"))
         self.optimizer.load_state_dict(torch.load(folder / "optimizer", weights_only=True))
-        return read_state(folder / "run")
+        return state
 
 
 def assert_same(a: Any, b: Any, path: str = "") -> None:
