@@ -155,6 +155,11 @@ class PatternModifier(MaskModifier):
         super().on_attach(run)
         self._scores = ScoreSet(self._held.parameters, self.criterion)
 
+    def on_resize(self, run: Run, change: Shrinkage) -> None:
+        """Cut masks and scores."""
+        super().on_resize(run, change)
+        self._scores.resize(change.cuts)
+
     def choose(self, model: nn.Module) -> dict[str, nn.Parameter]:
         """Parameters to act on, of those that the pattern fits."""
         return self.fitting(model, self.params or [ALL_PRUNABLE])

@@ -14,6 +14,7 @@ from sparsify.modifiers.base import Run
 from sparsify.modifiers.scored_pruning import ScoredPruning
 from sparsify.pruning.mask_set import MaskSet
 from sparsify.pruning.masks import partial_masks
+from sparsify.pruning.shrink import Shrinkage
 
 
 class ProgressivePruning(ScoredPruning):
@@ -82,6 +83,13 @@ class ProgressivePruning(ScoredPruning):
         if count > 0:
             self._held.replace(partial_masks(self._scores.scores(), self._held.masks, self._coming.masks, count))
             self._held.apply()
+
+    def on_resize(self, run: Run, change: Shrinkage) -> None:
+        """Cut masks, scores, and the masks that are on their way."""
+        before = self._held.zeros()
+        super().on_resize(run, change)
+        self._coming.resize(change.cuts)
+        self._zeros -= before - self._held.zeros()
 
     def state_dict(self) -> dict[str, Any]:
         """What the base class saves, and the masks that are on their way."""

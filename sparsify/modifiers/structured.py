@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, PrivateAttr, field_validator, model_validator
@@ -43,11 +43,17 @@ class StructuredPruningModifier(MaskModifier):
     columns of the second. ``filter``: rows (filters of convolutions, neurons of Linears) of the weights that ``params``
     selects; ``channel``: columns of the weights that ``params`` selects. In all of them the matching rows, columns,
     biases and batch norms of the neighbours go along, and each layer keeps at least one unit. Without ``params`` all
-    that the model has of the kind is pruned; what a token selects and cannot be removed as a whole is left out.
+    that the model has of the kind is pruned; what a token selects and cannot be removed as a whole is left out. A unit
+    that was masked does not learn again, since nothing passes through it: ``leave_enabled: false`` only stops holding.
 
     Scores: ``magnitude``, root mean square of a unit's weights; or ``taylor``, the size of the loss's derivative by a
     mask on the unit (Michel et al. 2019), a moving average over the steps.
     """
+
+    early_gradients: ClassVar[bool] = True
+    paper: ClassVar[str] = (
+        "Michel et al. 2019, Are Sixteen Heads Really Better than One?, https://arxiv.org/abs/1905.10650 (taylor scores)"
+    )
 
     mask_type: MaskOf = Field("filter", description="filter, channel, heads or neurons")
     init_sparsity: InitSparsity = Field(description="fraction of units masked at start_epoch, or __FROM_PARAM__")
@@ -81,8 +87,6 @@ class StructuredPruningModifier(MaskModifier):
     def _fields_agree(self) -> StructuredPruningModifier:
         if self.end_epoch == -1:
             raise ValueError("final_sparsity is reached at end_epoch, so it cannot be -1 (never)")
-        if self.score_type == "taylor" and self.init_sparsity != 0.0:
-            raise ValueError("taylor scores are not known before training: init_sparsity must be 0")
         return self
 
     @property
@@ -102,16 +106,20 @@ class StructuredPruningModifier(MaskModifier):
         Raises:
             RecipeError: A selector matches nothing, names a weight whose units cannot be removed, or there are none.
         """
-        found = self._selection().find(run.model)
+        found = self._found(run.model)
         self._units = {s.name: s for s in found}
         self._first = {s.name: s.units for s in found}
         self._kept = {s.name: torch.ones(s.units, dtype=torch.bool) for s in found}
         self._importance, self._from = {}, {}
-        self._held = MaskSet({clean_name(n): p for s in found for _, p, n in unit_parameters(run.model, s)})
+        self._held = MaskSet(self.choose(run.model))
 
-    def _selection(self) -> UnitSelection:
+    def choose(self, model: nn.Module) -> dict[str, nn.Parameter]:
+        """All parameters that hold a part of the units."""
+        return {clean_name(n): p for s in self._found(model) for _, p, n in unit_parameters(model, s)}
+
+    def _found(self, model: nn.Module) -> list[Structure]:
         axes = {"filter": (0,), "channel": (1,)}.get(self.mask_type, (0, 1))
-        return UnitSelection(_KINDS[self.mask_type], axes, self.params, self.param_groups)
+        return UnitSelection(_KINDS[self.mask_type], axes, self.params, self.param_groups).find(model)
 
     def on_start(self, run: Run) -> None:
         """Note where each structure's sparsity begins."""
@@ -129,19 +137,22 @@ class StructuredPruningModifier(MaskModifier):
             now = unit_gradients(run.model, structure)
             if now is not None and bool(torch.isfinite(now).all()):
                 before = self._importance.get(name, torch.zeros_like(now))
-                self._importance[name] = before.mul(self.score_momentum).add_(now, alpha=1.0 - self.score_momentum)
+                share = (1.0 - self.score_momentum) / run.grad_scale
+                self._importance[name] = before.mul(self.score_momentum).add_(now, alpha=share)
 
     def on_update(self, run: Run) -> None:
         """Mask to the schedule's sparsity; what is masked stays masked.
 
+        With taylor scores an update before the first gradient is left out.
+
         Raises:
-            InputError: Taylor scores without a single training step.
+            InputError: The last update has come, and no step has shown a gradient.
         """
         self._held.check_finite()
         epoch = self.schedule_epoch(run)
         wanted = {name: round(first * self._at(epoch, self._from[name])) for name, first in self._first.items()}
         if self.score_type == "taylor" and not self._importance:
-            if any(wanted.values()):
+            if epoch >= self.end:
                 raise InputError(f"{self.key}: taylor scores need gradients: train, or use score_type: magnitude")
             return
         scores = {name: self._scores(run.model, s) for name, s in self._units.items()}
@@ -188,7 +199,7 @@ class StructuredPruningModifier(MaskModifier):
     def on_resize(self, run: Run, change: Shrinkage) -> None:
         """Cut masks and scores; the units that are left get new numbers."""
         super().on_resize(run, change)
-        self._units = {s.name: s for s in self._selection().find(run.model)}
+        self._units = {s.name: s for s in self._found(run.model)}
         for name in set(change.kept) & set(self._units):
             units = change.kept[name].cpu()
             self._kept[name] = self._kept[name][units]

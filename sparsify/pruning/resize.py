@@ -30,39 +30,58 @@ Cuts = dict[nn.Parameter, list[Cut]]
 """By parameter, what was cut, in order."""
 
 
-def cut_slot(model: nn.Module, slot: Slot, units: Tensor, optimizer: torch.optim.Optimizer | None, cuts: Cuts) -> None:
-    """Keep only ``units`` (indices) of what ``slot`` names, and note it in ``cuts``.
-
-    Parameters stay the same objects, so the optimizer and every other reference to them stay right.
+def check_slot(model: nn.Module, slot: Slot, optimizer: torch.optim.Optimizer | None) -> None:
+    """Find out whether ``cut_slot`` can do its work, before anything is changed.
 
     Raises:
         InputError: The model is sharded, or the optimizer keeps a state that cannot be cut.
     """
+    first = Cut(slot.axis, torch.zeros(1, dtype=torch.int64))
+    for name, parameter in _parameters(model, slot):
+        if hasattr(parameter, "placements"):
+            raise InputError(f"{name} is sharded (FSDP): shrink the model before sharding, or after it was gathered")
+        for key, value in _state_of(parameter, optimizer).items():
+            _cut_state(value, parameter.shape, first, f"{name}: {key}")
+
+
+def cut_slot(model: nn.Module, slot: Slot, units: Tensor, optimizer: torch.optim.Optimizer | None, cuts: Cuts) -> None:
+    """Keep only ``units`` (indices) of what ``slot`` names, and note it in ``cuts``.
+
+    Parameters stay the same objects, so the optimizer and every other reference to them stay right.
+    """
     module = model.get_submodule(slot.module)
     kept = (units[:, None] * slot.size + torch.arange(slot.size, device=units.device)).flatten()
     cut = Cut(slot.axis, kept)
-    for name in ("weight", "bias") if slot.axis == 0 else ("weight",):
-        parameter = getattr(module, name, None)
-        if isinstance(parameter, nn.Parameter):
-            _cut_parameter(parameter, cut, f"{slot.module}.{name}", optimizer)
-            cuts.setdefault(parameter, []).append(cut)
+    for name, parameter in _parameters(model, slot):
+        _cut_parameter(parameter, cut, name, optimizer)
+        cuts.setdefault(parameter, []).append(cut)
     if slot.axis == 0 and isinstance(module, _BatchNorm):
-        for name in ("running_mean", "running_var"):
-            statistic = getattr(module, name)
-            if statistic is not None:
-                setattr(module, name, cut.of(statistic))
+        for statistic in ("running_mean", "running_var"):
+            values = getattr(module, statistic)
+            if values is not None:
+                setattr(module, statistic, cut.of(values))
     _cut_ranges(module, cut)
     _set_sizes(module)
 
 
+def _parameters(model: nn.Module, slot: Slot) -> list[tuple[str, nn.Parameter]]:
+    """Weight and, along rows, bias of a slot's module, by full name."""
+    module = model.get_submodule(slot.module)
+    names = ("weight", "bias") if slot.axis == 0 else ("weight",)
+    found = [(f"{slot.module}.{name}", getattr(module, name, None)) for name in names]
+    return [(name, parameter) for name, parameter in found if isinstance(parameter, nn.Parameter)]
+
+
+def _state_of(parameter: nn.Parameter, optimizer: torch.optim.Optimizer | None) -> dict[str, object]:
+    return (optimizer.state.get(parameter) if optimizer is not None else None) or {}
+
+
 @torch.no_grad()
 def _cut_parameter(parameter: nn.Parameter, cut: Cut, name: str, optimizer: torch.optim.Optimizer | None) -> None:
-    if hasattr(parameter, "placements"):
-        raise InputError(f"{name} is sharded (FSDP): shrink the model before sharding, or after it was gathered")
     before, grad = parameter.shape, parameter.grad
     smaller = cut.of(parameter.data)
-    state = optimizer.state.get(parameter) if optimizer is not None else None
-    changed = {key: _cut_state(value, before, cut, f"{name}: {key}") for key, value in (state or {}).items()}
+    state = _state_of(parameter, optimizer)
+    changed = {key: _cut_state(value, before, cut, f"{name}: {key}") for key, value in state.items()}
     parameter.grad = None
     # A graph that is still referred to keeps the node that accumulates this gradient, with the old shape in it. Torch
     # makes a new one only when the data's type changes.
@@ -70,8 +89,7 @@ def _cut_parameter(parameter: nn.Parameter, cut: Cut, name: str, optimizer: torc
     parameter.data = torch.empty(0, dtype=other, device=parameter.device)
     parameter.data = smaller
     parameter.grad = None if grad is None else cut.of(grad)
-    if state is not None:
-        state.update(changed)
+    state.update(changed)
 
 
 def _cut_state(value: object, shape: torch.Size, cut: Cut, name: str) -> object:

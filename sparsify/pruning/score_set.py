@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sparsify.errors import StateError
 from sparsify.pruning import scores as formulas
+from sparsify.pruning.resize import Cuts
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,12 @@ class ScoreSet:
         if self.criterion == "random":
             return {name: formulas.random(weight, name) for name, weight in self.parameters.items()}
         return {name: score.clone() for name, score in self._kept.items()}
+
+    def resize(self, cuts: Cuts) -> None:
+        """Cut the sums of parameters that were cut."""
+        for name, weight in self.parameters.items():
+            for cut in cuts.get(weight, ()) if name in self._kept else ():
+                self._kept[name] = cut.of(self._kept[name])
 
     def clear(self) -> None:
         """Forget what was gathered, and free its memory."""

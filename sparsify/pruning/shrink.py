@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsify.errors import InputError, StateError
-from sparsify.pruning.resize import Cuts, cut_slot
+from sparsify.pruning.resize import Cuts, check_slot, cut_slot
 from sparsify.pruning.slots import KINDS, Kind, Structure
 from sparsify.pruning.structures import find_structures, require_structures
 from sparsify.pruning.units import dead_units
@@ -124,6 +124,8 @@ def _cut(
 ) -> Shrinkage:
     before = _count(model)
     done = Shrinkage()
+    for slot in (slot for structure in kept for slot in structure.slots):
+        check_slot(model, slot, optimizer)
     for structure, units in kept.items():
         for slot in structure.slots:
             cut_slot(model, slot, units, optimizer, done.cuts)

@@ -20,6 +20,8 @@ RECIPES = {
     "prune, teach layers": PAIRS["prune while layers are taught"].recipe,
     "global pruning": SETTINGS["GlobalMagnitudePruningModifier"].recipe,
     "AC/DC": SETTINGS["ACDCPruningModifier"].recipe,
+    "units, removed at the end": SETTINGS["LayerThinningModifier"].recipe,
+    "taylor scores": PAIRS["taylor scores over all layers"].recipe,
 }
 
 
@@ -54,4 +56,4 @@ def test_ranks_end_with_the_same_model_masks_and_ranges(name: str, tmp_path: Pat
         first.pop(f"norm.{statistic}"), second.pop(f"norm.{statistic}")
     assert_same(first, second, "model")
     pruned = first["fc1.weight"]
-    assert (pruned == 0).float().mean() > 0.5
+    assert 1 - (pruned != 0).sum() / 512 >= 0.5  # zeros, or what is not there any more
