@@ -60,3 +60,13 @@ def test_share_a_recipe(tmp_path: Path) -> None:
     assert (tmp_path / "again" / "model.safetensors").is_file()
     fetched = list((tmp_path / "cache").rglob("model.safetensors"))
     assert [path.read_bytes() for path in fetched] == [(tmp_path / "run" / "model.safetensors").read_bytes()]
+
+
+def test_shrink(tmp_path: Path) -> None:
+    command = [sys.executable, TUTORIALS / "shrink.py", "--output_dir", tmp_path, "--sentences", "320"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "first layer: 2 heads, 256 neurons" in done.stdout
+    assert "int8, equal to the model: True" in done.stdout

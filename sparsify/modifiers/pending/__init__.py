@@ -4,6 +4,6 @@ They validate, `plan` shows them, and attaching a recipe that has one is refused
 here, drop ``PendingModifier`` from its bases and give it an entry in ``tests/matrix/settings.py``.
 """
 
-from sparsify.modifiers.pending import distillation, oneshot, second_order, soon, sparse_training
+from sparsify.modifiers.pending import distillation, oneshot, second_order, sparse_training
 
-__all__ = ["distillation", "oneshot", "second_order", "soon", "sparse_training"]
+__all__ = ["distillation", "oneshot", "second_order", "sparse_training"]

@@ -267,3 +267,20 @@ def test_fields_of_the_field_are_read() -> None:
     manager = load_recipe(recipe)
     assert manager.max_epochs == 4
     assert STEPS_PER_EPOCH
+
+
+@pytest.mark.parametrize("name", ["thinned50-none", "thinned50_quant-none"])
+def test_packaged_recipes_remove_half(name: str) -> None:
+    stub = f"zoo:nlp/token_classification/minilm-l6/pytorch/huggingface/wnut17/{name}"
+    times = {"pruning_end_epoch": 1.0, "lr_decay_start_epoch": 1.0, "num_epochs": 3}
+    times |= {"qat_start_epoch": 1.5, "observer_epoch": 2.5} if "quant" in name else {}
+    manager = load_recipe(stub, times, distillation=False)
+    model = tiny_classifier("bert")
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    with manager.attach(model, optimizer, steps_per_epoch=4):
+        for step in range(12):
+            model(**token_batch(step)).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    assert widths(model) == {("heads", 1), ("neurons", 32)}
+    assert bool(quantizers(model)) == ("quant" in name)
