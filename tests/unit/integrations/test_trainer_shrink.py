@@ -30,13 +30,13 @@ OPTIONS = {"save_strategy": "steps", "save_steps": 4, "eval_strategy": "steps", 
 
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_resume_across_the_shrink(tmp_path: Path, accumulation: int) -> None:
-    options = {**OPTIONS, "gradient_accumulation_steps": accumulation}
+    options = {**OPTIONS, "gradient_accumulation_steps": accumulation, "save_steps": 4 // accumulation}
     whole = make_trainer(tmp_path / "a", RECIPE, **options)
     whole.train()
     steps = sorted(int(p.name.split("-")[1]) for p in (tmp_path / "a").glob("checkpoint-*"))
     shrunk_at = 8 // accumulation
     assert steps[0] < shrunk_at < steps[-1]
-    for step in steps[:: max(1, len(steps) // 4)]:
+    for step in (steps[0], shrunk_at, steps[2], steps[3]):  # before, on the eve of it, after, while quantizing
         again = make_trainer(tmp_path / f"b{step}", RECIPE, **options)
         again.train(resume_from_checkpoint=str(tmp_path / "a" / f"checkpoint-{step}"))
         assert_same(whole.model.state_dict(), again.model.state_dict(), f"cut at {step}")
