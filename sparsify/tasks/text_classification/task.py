@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,7 @@ from sparsify.tasks.text_classification.problem import CLASSES, MULTI, REGRESSIO
 if TYPE_CHECKING:
     from transformers import EvalPrediction
 
+logger = logging.getLogger(__name__)
 TextReading = base.Reading[TextArguments, Texts, Encoded]
 
 
@@ -80,8 +83,8 @@ class TextClassification(base.Task[TextArguments, Texts, Encoded]):
         settle(splits, problem)
         if problem == REGRESSION:
             return [SCORE]
-        for split in splits.values():
-            split.names = split.names or (list(glue.labels) if glue and split.has_ids else None)
+        if glue is not None and data.class_names is None:
+            _name_ids(splits, glue.labels, data.task_name)
         return label_list(splits, CLASSES, model_labels=models.config_labels(config), given=data.class_names)
 
     def encode(self, examples: Texts, reading: TextReading) -> Encoded:
@@ -133,6 +136,16 @@ class TextClassification(base.Task[TextArguments, Texts, Encoded]):
 
 def _glue(data: TextArguments) -> GlueTask | None:
     return GLUE[data.task_name] if data.task_name else None
+
+
+def _name_ids(splits: dict[str, Texts], labels: Sequence[str], task: str | None) -> None:
+    """Ids that have no names get those of the task of GLUE, which a line says: a file may count otherwise."""
+    nameless = [split for split in splits.values() if split.has_ids and split.names is None]
+    for split in nameless:
+        split.names = list(labels)
+    if nameless:
+        said = ", ".join(f"{i} is {name}" for i, name in enumerate(labels))
+        logger.info("classes as in GLUE's %s: %s; --class_names says otherwise", task, said)
 
 
 def _problem(reading: TextReading) -> str:

@@ -44,9 +44,14 @@ def test_data_says_problem_and_classes(tmp_path: Path, kind: str, problem: str, 
     assert (found.config.problem_type, found.labels) == (problem, labels)
 
 
-def test_ids_get_the_names_of_the_task_of_glue(tmp_path: Path) -> None:
+def test_ids_get_the_names_of_the_task_of_glue_unless_others_are_given(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     files = texts.data_files(tmp_path, 8, 4, kind="ids", pair=True)
-    found = reading(tmp_path, files, "--task_name", "qnli")
+    assert reading(tmp_path, files, "--task_name", "qnli", "--class_names", "no,yes").labels == ["no", "yes"]
+    with caplog.at_level("INFO", "sparsify"):
+        found = reading(tmp_path, files, "--task_name", "qnli")
+    assert "0 is entailment, 1 is not_entailment; --class_names says otherwise" in caplog.text
     assert found.labels == ["entailment", "not_entailment"]
     assert found.config.finetuning_task == "qnli"
     assert found.splits["train"].tags[:2] == [["entailment"], ["not_entailment"]]
