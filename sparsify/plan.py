@@ -79,7 +79,9 @@ class _Course:
         self.phases = [Phase(m, clock) for m in modifiers]
         self.held = [_Held(p, clock) for p in self.phases if p.modifier.kind != "learning_rate"]
         # Later ones overwrite earlier ones, as when each is written into the optimizer at its start.
-        self.decays = sorted(self.held, key=lambda h: (h.phase.start, h.phase.modifier.order))
+        written = [h for h in self.held if h.phase.modifier.kind == "training"]
+        self.decays = sorted(written, key=lambda h: (h.phase.start, h.phase.modifier.order))
+        self.norms = [clock.step_of(f) for m in modifiers if (f := getattr(m, "norms_frozen_from", None)) is not None]
 
     def at(self, step: int) -> Moment:
         return Moment(
@@ -88,21 +90,16 @@ class _Course:
             [self.rates.at(step, group) for group in self.groups],
             {held.phase.modifier.key: values for held in self.held if (values := held.at(step))},
             [self.weight_decay(step, group) for group in self.groups],
-            any(self.norms_frozen(phase.modifier, step) for phase in self.phases),
+            any(step >= frozen for frozen in self.norms),
             any(phase.modifier.kind == "distillation" and phase.covers(step) for phase in self.phases),
         )
 
     def weight_decay(self, step: int, group: int) -> float | None:
         found = None
         for held in self.decays:
-            chosen = getattr(held.phase.modifier, "param_groups", None)
-            if chosen is None or group in chosen:
+            if held.groups is None or group in held.groups:
                 found = held.at(step).get("weight_decay", found)
         return found
-
-    def norms_frozen(self, modifier: Modifier, step: int) -> bool:
-        frozen = getattr(modifier, "norms_frozen_from", None)
-        return frozen is not None and step >= self.clock.step_of(frozen)
 
 
 class _Held:
@@ -112,20 +109,18 @@ class _Held:
         self.phase, self.clock = phase, clock
         self.updates = sorted(phase.updates)
         self.known: dict[int, dict[str, float]] = {}
+        self.stays = bool(getattr(phase.modifier, "leave_enabled", True))
+        self.groups: list[int] | None = getattr(phase.modifier, "param_groups", None)
 
     def at(self, step: int) -> dict[str, float]:
         count = bisect_right(self.updates, step)
-        let_go = self.phase.end is not None and step >= self.phase.end and not self._stays
+        let_go = self.phase.end is not None and step >= self.phase.end and not self.stays
         if not count or let_go:
             return {}
         update = self.updates[count - 1]
         if update not in self.known:
             self.known[update] = self.phase.modifier.values(self.clock.epoch_of(update))
         return self.known[update]
-
-    @property
-    def _stays(self) -> bool:
-        return bool(getattr(self.phase.modifier, "leave_enabled", True))
 
 
 def not_available(modifiers: Sequence[Modifier]) -> list[Problem]:

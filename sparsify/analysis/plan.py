@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from torch import nn
@@ -45,7 +46,7 @@ class Plan:
         """Optimizer steps of the run."""
         return self.epochs * self.steps_per_epoch
 
-    @property
+    @cached_property
     def phases(self) -> list[Phase]:
         """When each modifier starts, is updated and ends, as the run computes it."""
         clock = Clock(self.steps_per_epoch, self.steps)
@@ -88,7 +89,7 @@ class Plan:
         return {
             "path": modifier.path,
             "type": type(modifier).__name__,
-            "fields": modifier.model_dump(mode="json", by_alias=True),
+            "fields": modifier.model_dump(mode="json", by_alias=True, warnings=False),
             "start_step": phase.start,
             "end_step": phase.end,
             "update_steps": sorted(phase.updates) if moves(modifier) else [],

@@ -66,7 +66,7 @@ def _show_recipe(args: argparse.Namespace) -> None:
     from sparsify.recipe.resolved import resolved
 
     manager = load(args.what, args)
-    fields = {m.path: m.model_dump(by_alias=True) for m in manager.modifiers}
+    fields = {m.path: m.model_dump(by_alias=True, warnings=False) for m in manager.modifiers}
     if args.json:
         print_json({"recipe": args.what, "sha256": manager.recipe.sha256, "stages": _stages(manager, fields, args.all)})
         return
