@@ -20,10 +20,12 @@ def resolved(recipe: Recipe, defaults: Mapping[str, Fields] | None = None) -> st
         defaults: Fields that a modifier takes its defaults in, by its path: written as comments.
     """
     staged = len(recipe.stages) > 1 or recipe.stages[0].name != "default"
-    lines: list[str] = []
+    epochs = recipe.variables.get("epochs")
+    lines = [f"epochs: {epochs}"] if staged and epochs in ("absolute", "relative") else []
     for stage in recipe.stages:
         indent = "  " if staged else ""
         lines += [f"{written(stage.name)}:"] if staged else []
+        lines += [f"  run_type: {stage.run_type}"] if stage.run_type else []
         lines += [f"{indent}modifiers:", *_modifiers(stage, f"{indent}  ", defaults or {})]
     return "\n".join(lines) + "\n"
 

@@ -12,7 +12,7 @@ from sparsify.errors import RecipeError
 from sparsify.manager import ModifierManager, load_recipe
 from sparsify.plan import Moment, timeline
 from sparsify.recipe.recipe import Recipe
-from sparsify.recipe.scalars import written
+from sparsify.recipe.resolved import resolved
 
 TOLD = {
     "integrations__old-examples__pytorch__recipes__mobilenet-pruned_quant.md": (62, 15, "undefined alias"),
@@ -76,18 +76,6 @@ def loaded(path: Path) -> ModifierManager:
         special = next((values for part, values in FILLED_OTHERWISE.items() if part in path.name), {})
         values = {**FILLED, **special}
         return load_recipe(path, {name[1]: values[name[1].rpartition(".")[2]] for name in names if name})
-
-
-def resolved(recipe: Recipe) -> str:
-    """All that was read, written out without variables, in another style than the file's."""
-    entries = {
-        s.name: [f"    - !{m.type} {written(m.fields)}\n" for m in s.modifiers] for s in recipe.stages if s.modifiers
-    }
-    if list(entries) == ["default"]:
-        return "modifiers:\n" + "".join(entries["default"])
-    epochs = recipe.variables.get("epochs")
-    head = f"epochs: {written(epochs)}\n" if epochs else ""
-    return head + "".join(f"{written(name)}:\n  modifiers:\n{''.join(lines)}" for name, lines in entries.items())
 
 
 def course(manager: ModifierManager) -> tuple[list[Any], list[Moment]]:

@@ -26,6 +26,17 @@ first:
 """
 
 
+def test_how_stages_count_and_run_is_kept() -> None:
+    stages = "".join(
+        f"s{i}:\n  run_type: train\n  modifiers: [!EpochRangeModifier {{start_epoch: {i}.0, end_epoch: {i + 1}.0}}]\n"
+        for i in range(2)
+    )
+    text = resolved(Recipe.from_text(f"epochs: relative\n{stages}"))
+    assert text.startswith("epochs: relative\ns0:\n  run_type: train\n  modifiers:\n")
+    assert load_recipe(text).max_epochs == 3
+    assert load_recipe(resolved(Recipe.from_text(stages))).max_epochs == 2
+
+
 def test_variables_become_values() -> None:
     text = resolved(Recipe.from_text(WHOLE))
     assert "eval" not in text
