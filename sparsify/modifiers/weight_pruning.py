@@ -157,9 +157,8 @@ class WeightPruningModifier(ProgressivePruning):
             RecipeError: A selector matches nothing, or ``layer_types`` and ``exclude`` leave nothing.
         """
         chosen = super().selected(model, selectors)
-        kept = prunable_parameters(model, self.layer_types)
-        if not self.prune_task_head:
-            kept = {name: weight for name, weight in kept.items() if name not in task_head(model)}
+        head = {} if self.prune_task_head else task_head(model)
+        kept = {n: weight for n, weight in prunable_parameters(model, self.layer_types).items() if n not in head}
         if not self.layer_types:
             kept |= named_parameters(model, selectors)
         gone = select_parameters(model, self.exclude, patterns_may_miss=True) if self.exclude else {}
