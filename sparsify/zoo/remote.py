@@ -114,11 +114,15 @@ class RemoteRoot(Root):
             return target
         if self._offline or listing.stale:
             raise ZooUnreachable(f"{self.shown}/{place}: not in the cache, and the root cannot be asked")
+        # a server that tells no versions may hold another one by now: what was fetched once binds it to nothing
+        wanted = file if known.sha256 or known.tag else known
+        if file.sha256 and wanted.sha256 is None:
+            target.unlink(missing_ok=True)
         try:
             fetched = fetch(
                 functools.partial(self.remote.open, place),
                 target,
-                known,
+                wanted,
                 self.remote.where(place),
                 self._settings.progress,
             )
