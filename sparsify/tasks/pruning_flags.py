@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sparsify.errors import InputError
-from sparsify.modifiers.pending.base import PendingModifier
-from sparsify.modifiers.registry import get
 from sparsify.recipe.convert.dialects import drafted
 from sparsify.recipe.convert.draft import Draft, Entry, write
 from sparsify.recipe.convert.read import file_source
@@ -17,6 +15,8 @@ from sparsify.tasks.pruning_arguments import PruningArguments
 
 UPDATES = 40
 """Updates over the time of pruning, where no interval is given."""
+UNITS = {"prune_mha_sparsity": "heads", "prune_ffn2_sparsity": "neurons"}
+"""Flags of structured pruning, and the units that each prunes."""
 
 _SPARSITY = {"do_prune": 0.8, "apply_pruning": 0.1}
 
@@ -52,7 +52,7 @@ def compile_recipe(flags: PruningArguments, length: Length) -> str:
         )
     if flags.structured:
         draft.add(_structured(flags, span))
-    if flags.prunes:
+    if flags.prunes and all(getattr(flags, name) is None for name in UNITS):
         draft.add(_weights(flags, span))
     if flags.distill_loss_weight > 0:
         draft.entries.append(_distillation(flags.distill_loss_weight))
@@ -137,11 +137,9 @@ def _exact(flags: PruningArguments) -> None:
 
 
 def _structured(flags: PruningArguments, span: Span) -> Draft:
-    if issubclass(get("StructuredPruningModifier"), PendingModifier):
-        raise InputError("not available yet: --prune_mha_sparsity, --prune_ffn2_sparsity and --auto_slim")
     draft = Draft()
-    for kind, sparsity in (("heads", flags.prune_mha_sparsity), ("neurons", flags.prune_ffn2_sparsity)):
-        name = "prune_mha_sparsity" if kind == "heads" else "prune_ffn2_sparsity"
+    for name, kind in UNITS.items():
+        sparsity = getattr(flags, name)
         if sparsity is None:
             continue
         if not 0 < sparsity < 1:
@@ -150,13 +148,26 @@ def _structured(flags: PruningArguments, span: Span) -> Draft:
         draft.entries.append(
             Entry("StructuredPruningModifier", {**fields, "inter_func": "cubic", "score_type": "taylor"})
         )
+    if draft.entries and (other := _of_weights(flags)):
+        raise InputError(f"--{other} and --{_first_unit(flags)} would prune the same layers: give one of them")
     if flags.auto_slim:
-        if not draft.entries:
+        if not draft.entries and not flags.prunes:
             raise InputError(
-                "--auto_slim removes pruned heads and neurons: give --prune_mha_sparsity or --prune_ffn2_sparsity"
+                "--auto_slim removes what was pruned as a whole: give --prune_mha_sparsity or --prune_ffn2_sparsity"
             )
-        draft.entries.append(Entry("LayerThinningModifier", {"structure_type": "all"}, group="structure"))
+        fields = {"structure_type": "all", "strict": bool(draft.entries)}
+        draft.entries.append(Entry("LayerThinningModifier", fields, group="structure"))
     return draft
+
+
+def _of_weights(flags: PruningArguments) -> str | None:
+    """A flag that speaks of single weights or blocks, if there is one."""
+    names = ("pruning_config", "pruning_pattern", "target_sparsity")
+    return next((name for name in names if getattr(flags, name) is not None), None)
+
+
+def _first_unit(flags: PruningArguments) -> str:
+    return next(name for name in UNITS if getattr(flags, name) is not None)
 
 
 def _distillation(weight: float) -> Entry:

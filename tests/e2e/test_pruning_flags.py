@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from sparsify import load_model
 from sparsify.cli.train import main
 from sparsify.recipe.recipe import Recipe
 from tests.helpers import texts
@@ -82,3 +83,15 @@ def test_the_head_stays_what_it_was_and_the_embeddings_are_not_pruned(world: Pat
     assert torch.equal(before["classifier.weight"], after["classifier.weight"])
     embeddings = next(n for n in after if n.endswith("word_embeddings.weight"))
     assert int((after[embeddings] == 0).sum()) == int((before[embeddings] == 0).sum())
+
+
+def test_heads_and_neurons_are_gone_for_real(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = [f"{world / 'data' / name}.jsonl" for name in ("train", "validation")]
+    flags = ["--model_name_or_path", "dense", "--train_file", data[0], "--validation_file", data[1], "--do_train"]
+    slim = ["--prune_mha_sparsity", "0.5", "--prune_ffn2_sparsity", "0.5", "--auto_slim", "--num_train_epochs", "2"]
+    command_line = ["text_classification", *flags, *slim, "--do_eval", "--output_dir", "out", "--use_cpu"]
+    assert main(command_line) == 0, capsys.readouterr().err
+    weights = load_file(world / "out" / "model.safetensors")
+    assert weights["bert.encoder.layer.0.intermediate.dense.weight"].shape == (16, 16)
+    assert weights["bert.encoder.layer.0.attention.self.query.weight"].shape == (8, 16)
+    assert load_model(world / "out").num_labels == 2

@@ -164,12 +164,23 @@ def test_a_file_wins_over_flags_and_flags_fill_it() -> None:
         ("--cooldown_epochs 2 --end_step 50", "say the same thing twice"),
         ("--sparsity_warm_epochs -1", "at least 0"),
         ("--recipe some.yaml", "--do_prune makes a recipe, and --recipe some.yaml is one"),
-        ("--auto_slim", "not available yet"),
+        ("--prune_mha_sparsity 1.5", "lies between 0 and 1"),
+        ("--prune_mha_sparsity 0.5 --pruning_pattern 4x1", "would prune the same layers"),
     ],
 )
 def test_contradictions_are_refused(flags: str, told: str) -> None:
     with pytest.raises(InputError, match=re.escape(told)):
         compiled(f"{BASE} {flags}")
+
+
+def test_heads_and_neurons() -> None:
+    text = compiled(f"{BASE} --auto_slim --prune_mha_sparsity 0.5 --prune_ffn2_sparsity 0.4 --cooldown_epochs 2")
+    heads, neurons, thinning = load_recipe(str(text.recipe.recipe)).modifiers[1:]
+    assert [type(m).__name__ for m in (heads, thinning)] == ["StructuredPruningModifier", "LayerThinningModifier"]
+    found = [(m.mask_type, m.final_sparsity, m.start, m.end) for m in (heads, neurons)]  # type: ignore[attr-defined]
+    assert found == [("heads", 0.5, 0, 8.0), ("neurons", 0.4, 0, 8.0)]
+    with pytest.raises(InputError, match="--auto_slim removes what was pruned as a whole"):
+        compiled("--output_dir out --auto_slim")
 
 
 @pytest.mark.parametrize("flags", ["--pruning_type snip_momentun", "--pruning_pattern 4by1", "--pruning_config absent"])

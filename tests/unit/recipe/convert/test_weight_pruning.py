@@ -100,9 +100,11 @@ def test_local_wins_over_global() -> None:
 def test_pattern_lock_and_heads() -> None:
     ((kind, found),) = fields({"pruning_type": "pattern_lock"})
     assert (kind, found) == ("ConstantPruningModifier", {"start_epoch": 0})
-    text = converted([{"pattern": "mha", "target_sparsity": 0.6, "end_step": 40}]).text
-    assert "!StructuredPruningModifier" in text
-    assert "mask_type: heads" in text
+    (heads,) = modifiers([{"pattern": "mha", "target_sparsity": 0.6, "end_step": 40}])
+    assert type(heads).__name__ == "StructuredPruningModifier"
+    found_heads = heads.model_dump()
+    assert (found_heads["mask_type"], found_heads["final_sparsity"]) == ("heads", 0.6)
+    assert (found_heads["score_type"], found_heads["global_sparsity"]) == ("taylor", True)
 
 
 def test_what_has_no_equivalent_is_said() -> None:
