@@ -46,7 +46,8 @@ def epochs_of(modifiers: Sequence[Modifier]) -> int:
 
 def param_groups_of(modifiers: Sequence[Modifier]) -> int:
     """Param groups that the recipe tells apart: one, or as many as its indices need."""
-    return 1 + max((i for m in modifiers for i in getattr(m, "param_groups", None) or ()), default=0)
+    setters = [m for m in modifiers if m.kind in ("learning_rate", "training")]
+    return 1 + max((i for m in setters for i in getattr(m, "param_groups", None) or ()), default=0)
 
 
 def timeline(

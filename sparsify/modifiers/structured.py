@@ -90,6 +90,11 @@ class StructuredPruningModifier(MaskModifier):
         return self
 
     @property
+    def selectors(self) -> tuple[str, ...]:
+        """None: which parameters have units of its kind shows in a model only."""
+        return ()
+
+    @property
     def scope(self) -> Scope:
         """As ``global_sparsity`` says."""
         return "global" if self.global_sparsity else "layer"

@@ -70,6 +70,15 @@ def test_pruners_that_may_be_apart_are_not_accused_without_a_model(first: str, s
     assert not found(pruner(0.0, 2.0, first), pruner(1.0, 3.0, second))
 
 
+def test_structures_of_two_kinds_are_not_accused_without_a_model() -> None:
+    span = "init_sparsity: 0.0, final_sparsity: 0.5, start_epoch: 0.0, end_epoch: 2.0"
+    groups = "param_groups: [[a.weight, b.weight]]"
+    assert not found(
+        f"StructuredPruningModifier {{mask_type: heads, {span}}}",
+        f"StructuredPruningModifier {{mask_type: filter, {groups}, {span}}}",
+    )
+
+
 def test_two_pruners_on_one_parameter_of_a_model() -> None:
     with torch.device("meta"):
         model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
