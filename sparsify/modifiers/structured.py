@@ -118,11 +118,6 @@ class StructuredPruningModifier(MaskModifier):
         self._importance, self._from = {}, {}
         self._held = MaskSet(self.choose(run.model))
 
-    @property
-    def selectors(self) -> tuple[str, ...]:
-        """Only what the recipe names: heads and neurons of one model are different parameters."""
-        return tuple(self.params)
-
     def choose(self, model: nn.Module) -> dict[str, nn.Parameter]:
         """All parameters that hold a part of the units."""
         return {clean_name(n): p for s in self._found(model) for _, p, n in unit_parameters(model, s)}

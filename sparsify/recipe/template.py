@@ -16,7 +16,7 @@ TASKS = {
 }
 """Tasks, and the names of the outputs that a teacher is matched on."""
 
-_PARAMS = r"re:.*layers?\.\d+\..*(query|key|value|dense|lin|proj)\w*\.weight$"
+_MOST = 0.98  # of a layer, unless more is asked of all
 
 
 @dataclass(frozen=True)
@@ -146,9 +146,11 @@ def _falling_rate(held: bool) -> Iterator[str]:
 def _pruning(wishes: Wishes) -> list[str]:
     return [
         "pruning_modifiers:",
-        "  - !GMPruningModifier",
-        "    # Linear weights of BERT, DistilBERT, RoBERTa, ELECTRA and DeBERTa-v2 encoders; embeddings and head stay dense",
-        f"    params: ['{_PARAMS}']",
+        "  - !WeightPruningModifier",
+        "    params: []   # Linear weights of the encoder; embeddings, pooler and the task's head stay dense",
+        "    score_type: snip_momentum   # |weight * gradient|, remembered over steps",
+        "    pruning_scope: global   # one threshold: each layer gives what it can",
+        f"    max_layer_sparsity: {'1.0' if (wishes.sparsity or 0) > _MOST else _MOST}",
         "    init_sparsity: eval(init_sparsity)",
         "    final_sparsity: eval(final_sparsity)",
         "    start_epoch: 0.0",
