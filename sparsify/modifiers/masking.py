@@ -121,7 +121,9 @@ class MaskModifier(Modifier):
 class PatternModifier(MaskModifier):
     """Computes its masks from scores (magnitudes, unless a subclass says otherwise), in a pattern."""
 
-    mask_type: MaskType = Field("unstructured", description="unstructured, block4, N:M (keeps N of each M) or [R, C]")
+    mask_type: MaskType = Field(
+        "unstructured", description="unstructured, block4, N:M (keeps N of each M), RxC or [R, C]"
+    )
 
     _scores: ScoreSet = PrivateAttr(default_factory=lambda: ScoreSet({}))
 

@@ -256,7 +256,7 @@ class MagnitudePruningModifier(MagnitudeOnly):
 
     mask_type: MaskType = Field(
         "unstructured",
-        description="unstructured, block4, N:M (keeps N of each M) or [R, C]",
+        description="unstructured, block4, N:M (keeps N of each M), RxC or [R, C]",
         validation_alias=AliasChoices("mask_type", "mask_structure"),
     )
     update_scheduler: str | None = Field(None, description="linear or cubic, as inter_func")

@@ -182,7 +182,7 @@ def type_words(schema: Mapping[str, Any]) -> str:
         return ("number" if kind == "number" else "whole number") + _bounds(schema)
     if kind == "array":
         items = schema.get("items")
-        return f"list of {type_words(items).replace('number', 'numbers')}" if items else "list"
+        return "list of " + re.sub(r"number\b", "numbers", type_words(items)) if items else "list"
     if kind == "object":
         values = schema.get("additionalProperties")
         return f"mapping to {type_words(values)}" if isinstance(values, Mapping) and values else "mapping"
