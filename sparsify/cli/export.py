@@ -51,6 +51,17 @@ def parser() -> argparse.ArgumentParser:
     shape.add_argument("--batch_size", type=int, metavar="N", help="fix the batch too (default with a fixed length: 1)")
     where = "weights in a file of their own (auto: above 2 GB)"
     p.add_argument("--external_data", choices=list(_BOOLS), default="auto", help=where)
+    _add_verification(p)
+    p.add_argument("--json", action="store_true", help="print the whole report as JSON")
+    stubs.add_flags(p)
+    for name in ("--finetuning_task", "--num_export_samples", "--data_args"):
+        p.add_argument(name, help=argparse.SUPPRESS)
+    p.add_argument("--trust_remote_code", nargs="?", const="true", help=argparse.SUPPRESS)
+    p.add_argument("--no_convert_qat", action="store_true", help=argparse.SUPPRESS)
+    return p
+
+
+def _add_verification(p: argparse.ArgumentParser) -> None:
     check = p.add_argument_group("verification")
     check.add_argument(
         "--samples", "--validation_file", metavar="FILE", help="compare on these (default: made-up sentences)"
@@ -79,13 +90,6 @@ def parser() -> argparse.ArgumentParser:
         help="tokens kept of its sentences: give training's to compare with it",
     )
     check.add_argument("--no_verify", action="store_true", help="do not compare the file with the model")
-    p.add_argument("--json", action="store_true", help="print the whole report as JSON")
-    stubs.add_flags(p)
-    for name in ("--finetuning_task", "--num_export_samples", "--data_args"):
-        p.add_argument(name, help=argparse.SUPPRESS)
-    p.add_argument("--trust_remote_code", nargs="?", const="true", help=argparse.SUPPRESS)
-    p.add_argument("--no_convert_qat", action="store_true", help=argparse.SUPPRESS)
-    return p
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -103,15 +103,19 @@ def kl_over_counted(
         by_class = kl_by_class(student, teacher, temperature)
         return by_class.sum(), _count(by_class)
     by_position = kl_by_position(student, teacher, temperature)
-    mask = None
-    if isinstance(labels, Tensor) and by_position.dim() > 1 and labels.shape == by_position.shape:
-        mask = labels != IGNORED
-    elif attended is not None and attended.shape == by_position.shape:
-        mask = attended == 1
+    mask = _counted(by_position, labels, attended)
     if mask is None:
         return by_position.sum(), _count(by_position)
-    mask = _like(mask, by_position)
     return by_position.masked_fill(~mask, 0.0).sum(), mask.sum()
+
+
+def _counted(by_position: Tensor, labels: object, attended: Tensor | None) -> Tensor | None:
+    """Where positions count; None if all do."""
+    if isinstance(labels, Tensor) and by_position.dim() > 1 and labels.shape == by_position.shape:
+        return _like(labels != IGNORED, by_position)
+    if attended is not None and attended.shape == by_position.shape:
+        return _like(attended == 1, by_position)
+    return None
 
 
 def _like(mask: Tensor, values: Tensor) -> Tensor:

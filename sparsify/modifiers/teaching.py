@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sparsify.distillation.losses import IGNORED
 from sparsify.distillation.teacher import Teacher, as_teacher
-from sparsify.errors import StateError
+from sparsify.errors import SparsifyError, StateError
 from sparsify.modifiers.base import Modifier, Run
 
 
@@ -39,8 +39,13 @@ class TaughtModifier(Modifier):
         self._teacher = None if run.teacher is None else as_teacher(run.teacher, run.model, self.inputs_of_teacher)
 
     def ask(self, inputs: Any) -> dict[str, Any]:
-        """The teacher's outputs for a batch; it must have been taken."""
-        assert self._teacher is not None
+        """The teacher's outputs for a batch.
+
+        Raises:
+            SparsifyError: No teacher was taken.
+        """
+        if self._teacher is None:
+            raise SparsifyError(f"{self.key} asks a teacher, and the run has none: attach with teacher=...")
         answers: dict[str, Any] = self._teacher(**inputs) if isinstance(inputs, Mapping) else self._teacher(inputs)
         return answers
 

@@ -127,8 +127,7 @@ def _keep_global(
     parts = [_bound(u, bounds) for u in units.values()]
     if len(set(sizes.values())) == 1:
         count = round(sum(len(u) * shares[name] for name, u in units.items()))
-        fewest = sum(math.floor(len(u) * bounds[0]) for u in parts)
-        most = sum(math.ceil(len(u) * bounds[1]) for u in parts)
+        fewest, most = (sum(limits) for limits in zip(*(_limits(u, bounds) for u in parts), strict=True))
         if not fewest <= count <= most:
             total = sum(len(u) for u in parts)
             raise InputError(f"{count} of {total} units are to go, but the layer bounds ask for {fewest} to {most}")
@@ -138,9 +137,14 @@ def _keep_global(
     return dict(zip(units, torch.split(kept, [len(u) for u in parts]), strict=True))
 
 
+def _limits(units: Tensor, bounds: tuple[float, float]) -> tuple[int, int]:
+    """Fewest and most units of a layer that may go."""
+    return math.floor(len(units) * bounds[0]), math.ceil(len(units) * bounds[1])
+
+
 def _bound(units: Tensor, bounds: tuple[float, float]) -> Tensor:
     """Scores that force the least and forbid more than the most that a layer may lose."""
-    fewest, most = math.floor(len(units) * bounds[0]), math.ceil(len(units) * bounds[1])
+    fewest, most = _limits(units, bounds)
     if fewest > 0:
         units = units.masked_fill(~_keep(units, fewest), -torch.inf)
     return units.masked_fill(_keep(units, most), torch.inf) if most < len(units) else units

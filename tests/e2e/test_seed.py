@@ -15,16 +15,19 @@ from tests.helpers.seed import changed, commands, document, training
 STUB = "zoo:nlp/token_classification/obert-base/pytorch/huggingface/conll2003/pruned90_quant-none"
 
 
+def write_wnut(folder: Path) -> None:
+    """The files that the seed's commands name, small."""
+    for split in ("train", "validation"):
+        rows = [{"tokens": row["tokens"], "named_ner_tags": row["ner_tags"]} for row in ner.rows(8)]
+        ner.write_jsonl(folder / f"wnut_17-{split}.json", rows)
+
+
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_as_written_each_command_stops_at_what_it_cannot_reach(
     shared: Path, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for split in ("train", "validation"):
-        ner.write_jsonl(
-            tmp_path / f"wnut_17-{split}.json",
-            [{"tokens": r["tokens"], "named_ner_tags": r["ner_tags"]} for r in ner.rows(8)],
-        )
+    write_wnut(tmp_path)
     assert train.main(["token_classification", *training(shared)[number]]) == 2
     said = capsys.readouterr().err
     assert "Traceback" not in said
@@ -136,11 +139,7 @@ def test_weights_that_are_nowhere_are_said_to_be(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for split in ("train", "validation"):
-        ner.write_jsonl(
-            tmp_path / f"wnut_17-{split}.json",
-            [{"tokens": r["tokens"], "named_ner_tags": r["ner_tags"]} for r in ner.rows(8)],
-        )
+    write_wnut(tmp_path)
     assert train.main(["token_classification", *training(shared)[2]]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert f"no model found for {MODEL}" in said

@@ -70,12 +70,14 @@ def shown(recipe: Recipe) -> str:
 @pytest.mark.parametrize("part", range(PARTS))
 def test_only_recipe_errors_leave_the_loader(part: int, texts: list[str], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("ERROR")
+    outcomes = []
     for seed in range(FIRST + part, FIRST + COUNT, PARTS):
         text, args, fields = mutated(seed, texts)
         try:
-            attempt(text, args, fields)
+            outcomes.append(attempt(text, args, fields))
         except Exception:
             pytest.fail(f"seed {seed}, args {args!r}, set {fields!r}:\n{text!r}\n{traceback.format_exc()}")
+    assert False in outcomes  # mutations that break a recipe are among them
 
 
 def test_seeds_are_mostly_recipes_that_load_and_mutations_change_them(

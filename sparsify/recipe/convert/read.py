@@ -94,11 +94,12 @@ def read(source: SourceText) -> Found:
 def _plain(node: Node) -> Any:
     if isinstance(node, ScalarNode):
         return resolve(node.text) if node.plain and node.tag is None else node.text
+    if isinstance(node, MappingNode):
+        value = {text_of(key): _plain(item) for key, item in merged(node)}
+        return value if modifier_tag(node) is None else {TAG: (node.tag or "").lstrip("!"), **value}
     if isinstance(node, SequenceNode):
         return [_plain(item) for item in node.items]
-    assert isinstance(node, MappingNode)
-    value = {text_of(key): _plain(item) for key, item in merged(node)}
-    return value if modifier_tag(node) is None else {TAG: (node.tag or "").lstrip("!"), **value}
+    raise TypeError(f"a YAML node is a scalar, a sequence or a mapping, not {type(node).__name__}")
 
 
 def _python(source: SourceText) -> Found:

@@ -129,8 +129,10 @@ def test_what_is_offered_works(tmp_path: Path) -> None:
     args = arguments(tmp_path, *flags)
     edits = [line.split("--set ")[1]]
     settle(args, load_manager(RecipeArguments(recipe=RECIPE, set=edits)))
+    assert args.training.learning_rate == 1e-5
     (line,) = refused(tmp_path, WITH_VARIABLES, *flags)
     settle(args, load_manager(RecipeArguments(recipe=WITH_VARIABLES, recipe_args=line.split("--recipe_args ")[1])))
+    assert args.training.learning_rate == 1e-5
 
 
 def test_a_variable_is_offered_only_where_it_is_clear_which(tmp_path: Path) -> None:
@@ -164,3 +166,4 @@ def test_one_shot_and_evaluation_train_nothing(tmp_path: Path) -> None:
     args.recipe.one_shot, args.training.do_train = False, False
     settle(args, load_manager(RecipeArguments(recipe=RECIPE)))
     settle(args, None)
+    assert args.training.learning_rate == 1e-5

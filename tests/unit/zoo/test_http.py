@@ -139,6 +139,7 @@ def test_progress_is_told(url: str) -> None:
 
 
 @pytest.mark.parametrize("total", [10, 10**8, None])
-def test_the_bar_counts_quietly(total: int | None) -> None:
+def test_the_bar_counts_quietly(total: int | None, capsys: pytest.CaptureFixture[str]) -> None:
     with bar("x", total, 0) as step:
         step(5)
+    assert capsys.readouterr().out == ""  # results go there, and scripts read them
