@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sparsify.manager import ModifierManager, load_recipe
     from sparsify.modifiers.base import Modifier
     from sparsify.modifiers.registry import register
+    from sparsify.pruning.semi_structured import to_semi_structured
     from sparsify.pruning.shrink import shrink
     from sparsify.recipe.recipe import Recipe
 
@@ -26,6 +27,7 @@ _HOMES = {
     "load_recipe": "sparsify.manager",
     "register": "sparsify.modifiers.registry",
     "shrink": "sparsify.pruning.shrink",
+    "to_semi_structured": "sparsify.pruning.semi_structured",
     "verify": "sparsify.export.verify",
 }
 
@@ -39,6 +41,7 @@ __all__ = [
     "load_recipe",
     "register",
     "shrink",
+    "to_semi_structured",
     "verify",
 ]
 __version__ = "0.1.0"
