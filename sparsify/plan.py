@@ -159,13 +159,18 @@ def _clash(first: Modifier, second: Modifier, parameters: Mapping[str, frozenset
         at_once = min(first.end, second.end) >= 0 or first.start == second.start
         if at_once and share_groups(first, second):
             return f"{first.key} and {second.key} both set the learning rate at once"
-    if first.kind == second.kind == "pruning":
+    if first.kind == second.kind == "pruning" and (_moves(first) or _moves(second)):
         shared = sorted(_shared(first, second, parameters))
         if shared:
             return f"{first.key} and {second.key} both prune {shared[0]}" + (
                 f" and {len(shared) - 1} more" if len(shared) > 1 else ""
             )
     return None
+
+
+def _moves(pruner: Modifier) -> bool:
+    """Whether it makes zeros; two that only hold those that are there are not at odds, as in stages of a transfer."""
+    return bool(getattr(pruner, "moves", True))
 
 
 def share_groups(first: LearningRateBase, second: LearningRateBase) -> bool:
@@ -203,7 +208,7 @@ def _overlap(first: Modifier, second: Modifier) -> bool:
 
 def _pruned_when_frozen(pruner: Modifier, quantizer: Modifier) -> str | None:
     frozen = getattr(quantizer, "frozen_from", None)
-    if frozen is not None and 0 <= frozen < pruner.end and pruner.update_frequency != 0:
+    if frozen is not None and 0 <= frozen < pruner.end and pruner.update_frequency != 0 and _moves(pruner):
         return (
             f"{pruner.key} still prunes at epoch {pruner.end:g}, after {quantizer.key} froze its ranges at {frozen:g}"
         )

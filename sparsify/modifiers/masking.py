@@ -52,6 +52,8 @@ class MaskModifier(Modifier):
     """
 
     kind: ClassVar[str] = "pruning"
+    moves: ClassVar[bool] = True
+    """Whether masks follow a schedule; where not, they hold the zeros that are there."""
 
     params: Selectors = Field(
         default_factory=list,

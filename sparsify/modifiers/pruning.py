@@ -86,6 +86,8 @@ class ConstantPruningModifier(MaskModifier):
         "Zafrir et al. 2021, Prune Once for All: Sparse Pre-Trained Language Models, https://arxiv.org/abs/2111.05754"
     )
 
+    moves: ClassVar[bool] = False
+
     leave_enabled: Flag = Field(False, description="whether masks are held after end_epoch")
 
     def update_steps(self, clock: Clock) -> list[int]:

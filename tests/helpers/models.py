@@ -10,17 +10,45 @@ from torch import Tensor, nn
 LABELS = ["O", "B-PER", "I-PER"]
 FAMILIES = ("bert", "distilbert", "roberta", "electra", "deberta-v2")
 VOCAB = 64
+HEADS = {
+    "token_classification": "TokenClassification",
+    "text_classification": "SequenceClassification",
+    "question_answering": "QuestionAnswering",
+    "masked_language_modeling": "MaskedLM",
+}
 
 
-def tiny_classifier(family: str = "bert", seed: int = 0, dropout: float = 0.0, **extra: Any) -> nn.Module:
-    """A token classifier of two layers, hidden size 32."""
+def tiny_model(task: str, family: str = "bert") -> nn.Module:
+    """A model for a task, of the size of ``tiny_classifier``."""
+    return tiny_classifier(family, head=HEADS[task])
+
+
+def task_batch(task: str) -> dict[str, Tensor]:
+    """Inputs and labels for a model of a task."""
+    batch = token_batch()
+    if task == "masked_language_modeling":
+        return batch | {"labels": batch["input_ids"]}
+    if task == "text_classification":
+        return batch | {"labels": batch["input_ids"][:, 0] % len(LABELS)}
+    if task == "question_answering":
+        del batch["labels"]
+        ends = torch.arange(len(batch["input_ids"]))
+        return batch | {"start_positions": ends, "end_positions": ends + 1}
+    return batch
+
+
+def tiny_classifier(
+    family: str = "bert", seed: int = 0, dropout: float = 0.0, head: str = "TokenClassification", **extra: Any
+) -> nn.Module:
+    """A model of two layers, hidden size 32; a token classifier, unless another head is asked for."""
     import transformers as hf
 
     torch.manual_seed(seed)
+    labels = LABELS[:2] if head == "QuestionAnswering" else LABELS  # start and end
     common: dict[str, Any] = {
         "vocab_size": VOCAB,
-        "id2label": dict(enumerate(LABELS)),
-        "label2id": {name: i for i, name in enumerate(LABELS)},
+        "id2label": dict(enumerate(labels)),
+        "label2id": {name: i for i, name in enumerate(labels)},
         **extra,
     }
     sized = {
@@ -37,14 +65,9 @@ def tiny_classifier(family: str = "bert", seed: int = 0, dropout: float = 0.0, *
             dim=32, n_layers=2, n_heads=2, hidden_dim=64, max_position_embeddings=64, dropout=dropout,
             attention_dropout=dropout, **common
         )  # fmt: skip
-        return hf.DistilBertForTokenClassification(config)
-    made = {
-        "bert": (hf.BertConfig, hf.BertForTokenClassification),
-        "roberta": (hf.RobertaConfig, hf.RobertaForTokenClassification),
-        "electra": (hf.ElectraConfig, hf.ElectraForTokenClassification),
-        "deberta-v2": (hf.DebertaV2Config, hf.DebertaV2ForTokenClassification),
-    }
-    config_class, model_class = made[family]
+        return getattr(hf, f"DistilBertFor{head}")(config)
+    name = {"bert": "Bert", "roberta": "Roberta", "electra": "Electra", "deberta-v2": "DebertaV2"}[family]
+    config_class, model_class = getattr(hf, f"{name}Config"), getattr(hf, f"{name}For{head}")
     if family == "electra":
         sized["embedding_size"] = 32
     if family == "deberta-v2":

@@ -51,6 +51,13 @@ def test_pruners_on_different_parameters_are_fine() -> None:
     assert World(text).train()["clock"]["step"] == 12
 
 
+def test_two_that_only_hold_zeros_are_not_at_odds() -> None:
+    hold = "- !ConstantPruningModifier {{params: [fc1.weight], start_epoch: {}}}"
+    quantize = "- !QuantizationModifier {start_epoch: 1.0, disable_quantization_observer_epoch: 2.0}"
+    assert World(recipe(hold.format(0.0), hold.format(1.0), quantize)).train(0, 6)["clock"]["step"] == 6
+    assert "both prune fc1.weight" in messages(hold.format(0.0), GM.format(1.0, 2.0, "fc1.weight"))[0]
+
+
 def test_pruning_after_quantization_froze_is_refused() -> None:
     (message,) = messages(
         GM.format(0.0, 3.0, "fc1.weight"),
