@@ -8,6 +8,7 @@ from typing import Any
 
 from sparsify.tasks.arguments import ModelArguments, RecipeArguments
 from sparsify.tasks.catalog import data_arguments
+from sparsify.tasks.distillation_arguments import DistillationArguments
 from sparsify.tasks.pruning_arguments import PruningArguments
 
 DEMO = "token_classification"
@@ -44,6 +45,7 @@ def help_text(task: str) -> str:
         "Data": data_arguments(task),
         "Recipe": RecipeArguments,
         "Pruning without a recipe file": PruningArguments,
+        "Distillation without a recipe file": DistillationArguments,
     }
     for title, group in groups.items():
         parts += ["", f"{title}:", *(_lines(*_described(field)) for field in dataclasses.fields(group))]

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
+from sparsify.distillation.comparisons import BY_CLASS, BY_POSITION
 from sparsify.errors import InputError
 
 IGNORED = -100
@@ -20,56 +20,20 @@ SPAN_KEYS = ("start_logits", "end_logits")
 _NOT_LOGITS = ("loss", "last_hidden_state", "pooler_output", "encoder_last_hidden_state")
 
 
-def kl_by_position(student: Tensor, teacher: Tensor, temperature: float, classes: Tensor | None = None) -> Tensor:
-    """``KL(softmax(teacher / T) || softmax(student / T)) * T^2`` over the last dimension, in fp32.
-
-    Args:
-        student: Logits [..., C].
-        teacher: Logits of the same shape.
-        temperature: T, above 0.
-        classes: Booleans [..., C], False for classes that must take no part.
-
-    Returns:
-        One value per position, [...].
-    """
-    student, teacher = student.float() / temperature, teacher.float() / temperature
-    if classes is not None:
-        lowest = torch.finfo(torch.float32).min / 2
-        student, teacher = student.masked_fill(~classes, lowest), teacher.masked_fill(~classes, lowest)
-    log_student, log_teacher = student.log_softmax(-1), teacher.log_softmax(-1)
-    terms = log_teacher.exp() * (log_teacher - log_student)
-    if classes is not None:
-        terms = terms.masked_fill(~classes, 0.0)
-    return terms.sum(-1) * temperature**2
-
-
-def kl_by_class(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """``KL(sigmoid(teacher / T) || sigmoid(student / T)) * T^2`` of each class on its own, in fp32.
-
-    Args:
-        student: Logits.
-        teacher: Logits of the same shape.
-        temperature: T, above 0.
-
-    Returns:
-        One value per logit.
-    """
-    student, teacher = student.float() / temperature, teacher.float() / temperature
-    chance = teacher.sigmoid()
-    on = chance * (logsigmoid(teacher) - logsigmoid(student))
-    off = (1 - chance) * (logsigmoid(-teacher) - logsigmoid(-student))
-    return (on + off) * temperature**2
-
-
-def kl_over_counted(
-    key: str, student: Tensor, teacher: Tensor, temperature: float, inputs: Mapping[str, Any]
+def distance_over_counted(
+    key: str,
+    student: Tensor,
+    teacher: Tensor,
+    temperature: float,
+    inputs: Mapping[str, Any],
+    comparison: str = "kl_divergence",
 ) -> tuple[Tensor, Tensor]:
-    """``kl_by_position`` summed over the positions of one output that count, and how many those are.
+    """A distance summed over the positions of one output that count, and how many those are.
 
     [B, S, C] counts where ``labels`` is not -100, without labels where ``attention_mask`` is 1; [B, C] counts every
     row; the [B, S] span outputs of question answering are one softmax over S, padding left out. Two outputs are no
-    softmax: the one number of a regression, [B, 1], gives squared differences instead, and classes that do not exclude
-    each other (``labels`` are floats [B, C]) count each on its own.
+    softmax: the one number of a regression, [B, 1], gives squared differences whatever the comparison, and classes that
+    do not exclude each other (``labels`` are floats [B, C]) count each on its own.
 
     Args:
         key: Name of the output.
@@ -77,6 +41,7 @@ def kl_over_counted(
         teacher: Its logits in the teacher.
         temperature: T, above 0.
         inputs: The batch (``labels`` and ``attention_mask`` are read).
+        comparison: One of ``BY_POSITION``.
 
     Returns:
         Sum and count, both scalars.
@@ -91,18 +56,19 @@ def kl_over_counted(
         )
     attended = inputs.get("attention_mask")
     attended = attended if isinstance(attended, Tensor) else None
+    compare = BY_POSITION[comparison]
     if key in SPAN_KEYS:
         classes = None if attended is None else _like(attended == 1, student)
-        by_row = kl_by_position(student, teacher, temperature, classes)
+        by_row = compare(student, teacher, temperature, classes)
         return by_row.sum(), _count(by_row)
     labels = inputs.get("labels")
     if student.dim() == 2 and student.shape[-1] == 1:
-        squares = (student.float() - teacher.float()).square()
+        squares = BY_CLASS["squared_error"](student, teacher, temperature)
         return squares.sum(), _count(squares)
     if isinstance(labels, Tensor) and labels.is_floating_point() and labels.shape == student.shape:
-        by_class = kl_by_class(student, teacher, temperature)
+        by_class = BY_CLASS[comparison](student, teacher, temperature)
         return by_class.sum(), _count(by_class)
-    by_position = kl_by_position(student, teacher, temperature)
+    by_position = compare(student, teacher, temperature)
     mask = _counted(by_position, labels, attended)
     if mask is None:
         return by_position.sum(), _count(by_position)

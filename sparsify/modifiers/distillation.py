@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from sparsify.distillation.losses import kl_over_counted, matching_keys, named_outputs
+from sparsify.distillation.losses import distance_over_counted, matching_keys, named_outputs
 from sparsify.modifiers.base import Run
 from sparsify.modifiers.registry import register
 from sparsify.modifiers.teaching import TaughtModifier
@@ -19,10 +19,10 @@ from sparsify.modifiers.teaching import TaughtModifier
 class DistillationModifier(TaughtModifier):
     """Trains on ``(1 - hardness) * task + hardness * KD``.
 
-    KD is the mean, over the outputs, of ``KL(softmax(teacher / T) || softmax(student / T)) * T^2`` over the positions
-    that count (see ``kl_over_counted``), normalized as the trainer normalizes its loss: by the labelled items of the
-    whole step where it counts them, else by those of the micro-batch. Without a teacher (``disable``) the loss stays
-    what it was.
+    KD is the mean, over the outputs, of ``KL(softmax(teacher / T) || softmax(student / T)) * T^2``, or of another
+    comparison, over the positions that count (see ``distance_over_counted``), normalized as the trainer
+    normalizes its loss: by the labelled items of the whole step where it counts them, else by those of the micro-batch.
+    Without a teacher (``disable``) the loss stays what it was.
     """
 
     paper: ClassVar[str] = (
@@ -31,6 +31,9 @@ class DistillationModifier(TaughtModifier):
 
     hardness: float = Field(0.5, ge=0, le=1, description="share of the teacher in the loss, 0 to 1")
     temperature: float = Field(2.0, gt=0, allow_inf_nan=False, description="softmax temperature, above 0")
+    comparison: Literal["kl_divergence", "cross_entropy", "squared_error"] = Field(
+        "kl_divergence", description="how logits are compared; squared_error knows no temperature"
+    )
     distill_output_keys: list[str] | None = Field(None, description="names of outputs; left out or []: all logits")
     teacher_input_keys: list[str] | None = Field(None, description="names of inputs; left out or []: all it accepts")
 
@@ -61,7 +64,9 @@ class DistillationModifier(TaughtModifier):
     def _term(self, run: Run, key: str, ours: Tensor, theirs: Tensor, inputs: Mapping[str, Any]) -> Tensor:
         # Outside autocast: the sum over positions must not be rounded to bf16.
         with torch.autocast(ours.device.type, enabled=False):
-            total, count = kl_over_counted(key, ours, theirs.to(ours.device), self.temperature, inputs)
+            total, count = distance_over_counted(
+                key, ours, theirs.to(ours.device), self.temperature, inputs, self.comparison
+            )
             if run.loss_items is None:
                 return total / count.clamp(min=1)
             items = run.loss_items

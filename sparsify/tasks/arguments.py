@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
+    from sparsify.tasks.distillation_arguments import DistillationArguments
     from sparsify.tasks.pruning_arguments import PruningArguments
 
 
@@ -89,6 +90,7 @@ class Arguments(Generic[DataT]):
         data: Those of the task.
         explicit: Names of the flags that the user gave; the others hold defaults.
         pruning: Flags that are compiled into a recipe.
+        distillation: Further ones.
         compiled: Whether the recipe is made of them.
     """
 
@@ -98,4 +100,5 @@ class Arguments(Generic[DataT]):
     training: TrainingArguments
     explicit: frozenset[str] = frozenset()
     pruning: PruningArguments | None = None
+    distillation: DistillationArguments | None = None
     compiled: bool = False

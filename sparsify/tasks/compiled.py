@@ -1,53 +1,72 @@
-"""Pruning flags take a recipe's place in the arguments of a command."""
+"""Flags that stand for a recipe take a recipe's place in the arguments of a command."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from typing import TYPE_CHECKING, Any
 
 from sparsify.errors import InputError
-from sparsify.tasks.pruning_arguments import ALIASES, FLAGS, PruningArguments
-from sparsify.tasks.pruning_flags import Length, compile_recipe
+from sparsify.recipe.convert.draft import Draft, Entry, write
+from sparsify.tasks.distillation_flags import distillation_draft
+from sparsify.tasks.length import Length
+from sparsify.tasks.pruning_flags import pruning_draft
 
 if TYPE_CHECKING:
     from sparsify.tasks.arguments import Arguments
+    from sparsify.tasks.distillation_arguments import DistillationArguments
 
 logger = logging.getLogger(__name__)
-_NOT_IDLE = ("do_prune", "teacher_model_name_or_path", "distill_loss_weight")
 
 
 def compile_flags(args: Arguments[Any]) -> None:
-    """Make a recipe of the pruning flags, if any ask for it, and say what it is.
+    """Make a recipe of the flags that stand for one, if any do, and say what it is.
 
     Raises:
         InputError: There is a recipe too, or flags contradict each other.
     """
-    flags, recipe = args.pruning, args.recipe
-    if flags is None:
+    groups = [group for group in (args.pruning, args.distillation) if group is not None]
+    for text in filter(None, (group.idle(args.explicit) for group in groups)):
+        logger.warning("%s", text)
+    if args.distillation is not None:
+        _name_teacher(args, args.distillation)
+    if not any(group.asked for group in groups):
         return
-    _name_teacher(args, flags)
-    if not flags.asked:
-        idle = sorted(name for name in args.explicit if ALIASES.get(name, name) in FLAGS and name not in _NOT_IDLE)
-        if idle and "do_prune" not in args.explicit:
-            logger.warning("without --do_prune nothing is pruned: --%s has no effect", ", --".join(idle))
-        return
+    recipe = args.recipe
     if recipe.recipe is not None:
-        given = next(f"--{name}" for name in FLAGS if getattr(flags, name) not in (None, False, 0.0))
-        raise InputError(f"{given} makes a recipe, and --recipe {recipe.recipe} is one: give one of them")
-    counted = "max_steps" in args.explicit and args.training.max_steps > 0
-    recipe.recipe = compile_recipe(flags, Length(None if counted else float(args.training.num_train_epochs)))
+        raise InputError(f"{_first(args)} makes a recipe, and --recipe {recipe.recipe} is one: give one of them")
+    recipe.recipe = write(_draft(args), "Compiled from command line flags by sparsify-train.")
     args.compiled = True
-    if flags.distill_loss_weight > 0 and recipe.distill_teacher is None:
-        recipe.distill_teacher = "self"
     logger.info("the recipe that the flags stand for:\n%s", recipe.recipe)
 
 
-def _name_teacher(args: Arguments[Any], flags: PruningArguments) -> None:
+def _draft(args: Arguments[Any]) -> Draft:
+    """All entries: when and what, by the order of the groups."""
+    counted = "max_steps" in args.explicit and args.training.max_steps > 0
+    length = Length(None if counted else float(args.training.num_train_epochs))
+    draft = Draft()
+    if length.whole:
+        fields = {"start_epoch": 0, "end_epoch": length.epochs}
+        draft.entries.append(Entry("EpochRangeModifier", fields, group="training"))
+    if args.pruning is not None and args.pruning.asked:
+        draft.add(pruning_draft(args.pruning, length))
+    if args.distillation is not None and args.distillation.asked:
+        draft.add(distillation_draft(args.distillation))
+    return draft
+
+
+def _first(args: Arguments[Any]) -> str:
+    """The first flag given that makes a recipe."""
+    groups = [group for group in (args.pruning, args.distillation) if group is not None and group.asked]
+    fields = [(group, field) for group in groups for field in dataclasses.fields(group)]
+    return next(f"--{field.name}" for group, field in fields if getattr(group, field.name) != field.default)
+
+
+def _name_teacher(args: Arguments[Any], flags: DistillationArguments) -> None:
     named, teacher = args.recipe, flags.teacher_model_name_or_path
-    if teacher is None:
-        return
-    if named.distill_teacher not in (None, teacher):
+    if teacher is not None and named.distill_teacher not in (None, teacher):
         raise InputError(
             f"--teacher_model_name_or_path {teacher} and --distill_teacher {named.distill_teacher}: give one of them"
         )
-    named.distill_teacher = teacher
+    usual = "self" if flags.distill_loss_weight > 0 and not flags.apply_distillation else None
+    named.distill_teacher = named.distill_teacher or teacher or usual

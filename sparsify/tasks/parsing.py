@@ -13,6 +13,7 @@ from transformers import HfArgumentParser, TrainingArguments
 from sparsify.errors import InputError
 from sparsify.tasks.arguments import Arguments, ModelArguments, RecipeArguments
 from sparsify.tasks.catalog import data_arguments
+from sparsify.tasks.distillation_arguments import DistillationArguments
 from sparsify.tasks.pruning_arguments import PruningArguments
 
 
@@ -20,7 +21,8 @@ class Parser(HfArgumentParser):
     """An argument parser that raises instead of exiting, and never abbreviates."""
 
     def __init__(self, task: str) -> None:
-        groups = [ModelArguments, data_arguments(task), RecipeArguments, PruningArguments, TrainingArguments]
+        compiled = [PruningArguments, DistillationArguments]
+        groups = [ModelArguments, data_arguments(task), RecipeArguments, *compiled, TrainingArguments]
         super().__init__(groups, prog=f"sparsify-train {task}", allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
@@ -41,9 +43,9 @@ class Parser(HfArgumentParser):
             raise InputError(" ".join(str(error).split())) from error
         if rest:
             raise InputError(self._unknown(rest))
-        model, data, recipe, pruning, training = parsed
+        model, data, recipe, pruning, distillation, training = parsed
         _suit_surroundings(training, explicit)
-        return Arguments(model, data, recipe, training, explicit, pruning)
+        return Arguments(model, data, recipe, training, explicit, pruning, distillation)
 
     def _unknown(self, rest: Sequence[str]) -> str:
         flags = [token for token in rest if token.startswith("--")]

@@ -36,12 +36,6 @@ class PruningArguments:
     prune_ffn2_sparsity: float | None = flag(None, "Share of hidden neurons of feed-forward layers to prune.")
     prune_mha_sparsity: float | None = flag(None, "Share of attention heads to prune.")
     auto_slim: bool = flag(False, "Remove pruned heads and neurons for real at the end.")
-    distill_loss_weight: float = flag(
-        0.0, "Train on this times the squared error to the teacher's last hidden state, in place of the task's loss."
-    )
-    teacher_model_name_or_path: str | None = flag(
-        None, "Teacher, as --distill_teacher (default with --distill_loss_weight: the model as it is at the start)."
-    )
 
     @property
     def structured(self) -> bool:
@@ -56,7 +50,14 @@ class PruningArguments:
     @property
     def asked(self) -> bool:
         """Whether there is a recipe to compile."""
-        return self.prunes or self.structured or self.distill_loss_weight > 0
+        return self.prunes or self.structured
+
+    def idle(self, explicit: frozenset[str]) -> str | None:
+        """What to say of flags that were given and have no effect."""
+        names = sorted(name for name in explicit if ALIASES.get(name, name) in FLAGS and name != "do_prune")
+        if self.asked or not names or "do_prune" in explicit:
+            return None
+        return f"without --do_prune nothing is pruned: --{', --'.join(names)} has no effect"
 
 
 FLAGS = tuple(field.name for field in dataclasses.fields(PruningArguments))

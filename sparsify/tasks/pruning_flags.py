@@ -1,16 +1,16 @@
-"""Pruning flags to a recipe's text. Pure: arguments in, text out."""
+"""Pruning flags to entries of a recipe. Pure: arguments in, a draft out."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from sparsify.errors import InputError
 from sparsify.recipe.convert.dialects import drafted
-from sparsify.recipe.convert.draft import Draft, Entry, write
+from sparsify.recipe.convert.draft import Draft, Entry
 from sparsify.recipe.convert.read import file_source
 from sparsify.recipe.convert.spans import Span
 from sparsify.recipe.convert.weight_pruning import convert_pruning
+from sparsify.tasks.length import Length
 from sparsify.tasks.pruning_arguments import PruningArguments
 
 UPDATES = 40
@@ -21,23 +21,11 @@ UNITS = {"prune_mha_sparsity": "heads", "prune_ffn2_sparsity": "neurons"}
 _SPARSITY = {"do_prune": 0.8, "apply_pruning": 0.1}
 
 
-@dataclass(frozen=True)
-class Length:
-    """How long the run is: in epochs, or ``None`` where it is counted in steps."""
-
-    epochs: float | None
-
-    @property
-    def whole(self) -> bool:
-        """Whether it is a whole number of epochs."""
-        return self.epochs is not None and float(self.epochs).is_integer()
-
-
-def compile_recipe(flags: PruningArguments, length: Length) -> str:
-    """The recipe that the flags stand for, with comments.
+def pruning_draft(flags: PruningArguments, length: Length) -> Draft:
+    """What the flags stand for.
 
     Args:
-        flags: At least one that asks for pruning or for the loss on the hidden state.
+        flags: At least one that asks for pruning.
         length: Of the run.
 
     Raises:
@@ -46,17 +34,11 @@ def compile_recipe(flags: PruningArguments, length: Length) -> str:
     """
     span = span_of_flags(flags, length)
     draft = Draft()
-    if length.whole:
-        draft.entries.append(
-            Entry("EpochRangeModifier", {"start_epoch": 0, "end_epoch": length.epochs}, group="training")
-        )
     if flags.structured:
         draft.add(_structured(flags, span))
     if flags.prunes and all(getattr(flags, name) is None for name in UNITS):
         draft.add(_weights(flags, span))
-    if flags.distill_loss_weight > 0:
-        draft.entries.append(_distillation(flags.distill_loss_weight))
-    return write(draft, "Compiled from command line flags by sparsify-train.")
+    return draft
 
 
 def span_of_flags(flags: PruningArguments, length: Length) -> Span:
@@ -168,12 +150,3 @@ def _of_weights(flags: PruningArguments) -> str | None:
 
 def _first_unit(flags: PruningArguments) -> str:
     return next(name for name in UNITS if getattr(flags, name) is not None)
-
-
-def _distillation(weight: float) -> Entry:
-    return Entry(
-        "HiddenStateDistillationModifier",
-        {"gain": weight, "task_weight": 0.0},
-        notes={"task_weight": "the task's own loss is left out, and so the head keeps its weights"},
-        group="distillation",
-    )

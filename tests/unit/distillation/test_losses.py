@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sparsify.distillation.losses import kl_by_position, kl_over_counted, matching_keys, named_outputs
+from sparsify.distillation.comparisons import kl_by_position
+from sparsify.distillation.losses import distance_over_counted, matching_keys, named_outputs
 from sparsify.errors import InputError
 
 
@@ -60,7 +61,7 @@ class TestCounted:
     attention = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
 
     def over(self, **inputs: Tensor) -> tuple[float, int]:
-        total, count = kl_over_counted("logits", self.student, self.teacher, 2.0, inputs)
+        total, count = distance_over_counted("logits", self.student, self.teacher, 2.0, inputs)
         return float(total), int(count)
 
     def expect(self, mask: Tensor) -> float:
@@ -85,7 +86,7 @@ class TestCounted:
         student = self.student.clone()
         student[0, 0] = torch.tensor([1e30, -1e30, 0.0])
         student.requires_grad_()
-        kl_over_counted("logits", student, self.teacher, 2.0, {"labels": self.labels})[0].backward()
+        distance_over_counted("logits", student, self.teacher, 2.0, {"labels": self.labels})[0].backward()
         assert student.grad is not None
         assert student.grad.isfinite().all()
         assert student.grad[self.labels == -100].abs().max() == 0
@@ -94,7 +95,7 @@ class TestCounted:
     def test_sentence_outputs_count_each_row(self) -> None:
         student, teacher = self.student[:, 0], self.teacher[:, 0]
         inputs = {"labels": torch.tensor([1, 2]), "attention_mask": self.attention}
-        total, count = kl_over_counted("logits", student, teacher, 2.0, inputs)
+        total, count = distance_over_counted("logits", student, teacher, 2.0, inputs)
         assert int(count) == 2
         assert float(total) == pytest.approx(
             sum(by_hand(s, t, 2.0) for s, t in zip(student, teacher, strict=True)), rel=1e-4
@@ -102,7 +103,7 @@ class TestCounted:
 
     def test_spans_are_one_softmax_over_the_sequence_without_padding(self) -> None:
         student, teacher = self.student[..., 0].clone().requires_grad_(), self.teacher[..., 0]
-        total, count = kl_over_counted("end_logits", student, teacher, 2.0, {"attention_mask": self.attention})
+        total, count = distance_over_counted("end_logits", student, teacher, 2.0, {"attention_mask": self.attention})
         wanted = by_hand(student[0], teacher[0], 2.0) + by_hand(student[1, :2], teacher[1, :2], 2.0)
         assert int(count) == 2
         assert float(total) == pytest.approx(wanted, rel=1e-4)
@@ -113,12 +114,12 @@ class TestCounted:
 
     def test_the_number_of_a_regression_is_compared_as_it_is(self) -> None:
         student, teacher = torch.tensor([[1.0], [2.0]]), torch.tensor([[0.5], [4.0]])
-        total, count = kl_over_counted("logits", student, teacher, 3.0, {"labels": torch.tensor([1.0, 2.0])})
+        total, count = distance_over_counted("logits", student, teacher, 3.0, {"labels": torch.tensor([1.0, 2.0])})
         assert (float(total), int(count)) == (0.25 + 4.0, 2)
 
     def test_classes_that_do_not_exclude_each_other_count_each_on_its_own(self) -> None:
         student, teacher = self.student[:, 0], self.teacher[:, 0]
-        total, count = kl_over_counted("logits", student, teacher, 2.0, {"labels": torch.zeros(2, 3)})
+        total, count = distance_over_counted("logits", student, teacher, 2.0, {"labels": torch.zeros(2, 3)})
         # a class against its absence: two logits, z and 0
         pairs = zip(student.flatten(), teacher.flatten(), strict=True)
         wanted = sum(by_hand(torch.stack([s, s * 0]), torch.stack([t, t * 0]), 2.0) for s, t in pairs)
@@ -127,7 +128,7 @@ class TestCounted:
 
     def test_shapes_must_agree(self) -> None:
         with pytest.raises(InputError, match=r"'logits' is \[2, 4, 3\] in the student and \[2, 4, 2\] in the teacher"):
-            kl_over_counted("logits", self.student, self.teacher[..., :2], 2.0, {})
+            distance_over_counted("logits", self.student, self.teacher[..., :2], 2.0, {})
 
 
 class TestKeys:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from sparsify.distillation.losses import kl_by_position
+from sparsify.distillation.comparisons import kl_by_position
 from sparsify.distillation.teacher import self_teacher
 from sparsify.errors import InputError, StateError
 from sparsify.modifiers.distillation import DistillationModifier
