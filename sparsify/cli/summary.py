@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _METRICS = (
     *("f1", "precision", "recall", "accuracy", "f1_micro", "f1_macro"),
+    *("exact_match", "HasAns_f1", "NoAns_f1", "best_f1", "best_f1_thresh"),
     *("matthews_correlation", "pearson", "spearmanr", "combined_score", "mse", "loss"),
 )
 
@@ -56,5 +57,6 @@ def _files(folder: Path) -> list[tuple[str, Path]]:
         "recipe": folder / CHECKPOINT_RECIPE,
         "metrics": folder / "all_results.json",
         "predictions": folder / "predictions.txt",
+        "answers": folder / "predictions.json",
     }
     return [(name, path) for name, path in named.items() if path.is_file()]

@@ -12,7 +12,7 @@ from torch import Tensor
 from sparsify.distillation.losses import distance_over_counted, matching_keys, named_outputs
 from sparsify.modifiers.base import Run
 from sparsify.modifiers.registry import register
-from sparsify.modifiers.teaching import TaughtModifier
+from sparsify.modifiers.teaching import TaughtModifier, share_of_step
 
 
 @register("DistillationModifier")
@@ -67,7 +67,5 @@ class DistillationModifier(TaughtModifier):
             total, count = distance_over_counted(
                 key, ours, theirs.to(ours.device), self.temperature, inputs, self.comparison
             )
-            if run.loss_items is None:
-                return total / count.clamp(min=1)
-            items = run.loss_items
-            return total / (items.to(total.device) if isinstance(items, Tensor) else items) * run.loss_scale
+            # Labels may be several to what is counted: a window of question answering has two, its outputs one row.
+            return total / count.clamp(min=1) * share_of_step(run, inputs)

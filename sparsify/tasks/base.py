@@ -91,7 +91,11 @@ class Reading(Generic[DataT, ExamplesT, EncodedT]):
     encoded: dict[str, EncodedT] = field(default_factory=dict)
 
     def encode(self, accepted: set[str]) -> None:
-        """Fill ``encoded``, without what the model does not accept (tokenizers may give more: token types)."""
+        """Fill ``encoded``, without what the model does not accept (tokenizers may give more: token types).
+
+        ``labels`` stay, since losses are the tasks' own.
+        """
+        accepted = {*accepted, "labels"}
         for split, found in self.splits.items():
             encoded = self.task.encode(found, self)
             encoded.features = [{k: v for k, v in row.items() if k in accepted} for row in encoded.features]
@@ -129,11 +133,13 @@ class Task(ABC, Generic[DataT, ExamplesT, EncodedT]):
         name: As on the command line, and as ``sparsify.export.task`` knows it.
         words: Whether its inputs are lists of words, to which sub-tokens must be matched.
         trains_unasked: Whether a command without ``--do_train`` and the like trains and evaluates.
+        writes_validation: Whether predictions for validation data are written too.
     """
 
     name: ClassVar[str]
     words: ClassVar[bool] = False
     trains_unasked: ClassVar[bool] = False
+    writes_validation: ClassVar[bool] = False
 
     @property
     def kind(self) -> kinds.Task:
@@ -183,6 +189,15 @@ class Task(ABC, Generic[DataT, ExamplesT, EncodedT]):
     @abstractmethod
     def encode(self, examples: ExamplesT, reading: Reading[DataT, ExamplesT, EncodedT]) -> EncodedT:
         """Tokenize a split."""
+
+    def training_set(self, reading: Reading[DataT, ExamplesT, EncodedT], seed: int) -> Any:
+        """What the Trainer trains on: the features, or a data set of them that changes with the epoch.
+
+        Args:
+            reading: Holds the split ``train``.
+            seed: Of what is random in it.
+        """
+        return reading.encoded["train"].features
 
     @abstractmethod
     def collator(self, tokenizer: Any, *, max_length: int | None = None, multiple: int | None = None) -> Any:

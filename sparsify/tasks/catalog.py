@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 SPELLINGS: dict[str, tuple[str, ...]] = {
     "token_classification": ("ner", "pos", "chunk"),
     "text_classification": ("glue", "sequence_classification", "sentiment_analysis", *GLUE),
+    "question_answering": ("qa", "squad", "squad_v2"),
 }
 """Each task with the other names that a command line may give it. Packages of the same names hold them."""
-_LATER = {"question_answering", "masked_language_modeling", "text_generation"}
+_LATER = {"masked_language_modeling", "text_generation"}
 
 
 def task_name(text: str) -> str:

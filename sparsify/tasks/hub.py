@@ -29,6 +29,8 @@ class HubData:
 _PARQUET = "refs/convert/parquet"
 MOVED: dict[str, HubData] = {
     "glue": HubData("nyu-mll/glue"),
+    "squad": HubData("rajpurkar/squad"),
+    "squad_v2": HubData("rajpurkar/squad_v2"),
     "conll2003": HubData("lhoestq/conll2003"),
     "eriktks/conll2003": HubData("lhoestq/conll2003"),
     "wnut_17": HubData("wnut_17", revision=_PARQUET),

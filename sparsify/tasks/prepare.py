@@ -60,8 +60,8 @@ def make_trainer(job: Job) -> Trainer:
     trainer = Trainer(
         model=job.model,
         args=args,
-        train_dataset=_features(reading, "train"),
-        eval_dataset=_features(reading, "validation"),
+        train_dataset=task.training_set(reading, args.seed) if "train" in reading.encoded else None,
+        eval_dataset=reading.encoded["validation"].features if "validation" in reading.encoded else None,
         processing_class=reading.tokenizer,
         data_collator=task.collator(reading.tokenizer, max_length=padded, multiple=8 if args.fp16 else None),
         compute_loss_func=task.loss(reading, args.label_smoothing_factor),
@@ -69,12 +69,9 @@ def make_trainer(job: Job) -> Trainer:
         preprocess_logits_for_metrics=task.for_metrics,
         callbacks=None if early is None else [BestAfter(early)],
     )
+    trainer.label_names = ["labels"]  # a question answering model has others, which only its own loss reads
     set_samplers(trainer)
     return trainer
-
-
-def _features(reading: Reading[Any, Any, Any], split: str) -> Any:
-    return reading.encoded[split].features if split in reading.encoded else None
 
 
 def save_results(metrics: Mapping[str, Any], folder: Path) -> Path:

@@ -13,7 +13,7 @@ from sparsify.distillation.teacher import NOT_FOR_TEACHERS
 from sparsify.errors import InputError
 from sparsify.export.checkpoint import RECIPE_FILE
 from sparsify.tasks.arguments import Arguments
-from sparsify.tasks.base import AnyTask, Job, Result
+from sparsify.tasks.base import AnyTask, Job, Measure, Result
 from sparsify.tasks.compiled import compile_flags
 from sparsify.tasks.consent import settle
 from sparsify.tasks.folders import checkpoint_to_resume, move_into, writable
@@ -23,7 +23,7 @@ from sparsify.tasks.samples import save_samples
 from sparsify.tasks.stop import stops_cleanly
 
 if TYPE_CHECKING:
-    from transformers import Trainer
+    from transformers import EvalPrediction, Trainer
 
     from sparsify.manager import ModifierManager
 
@@ -69,7 +69,7 @@ def _run(
     if args.training.do_train or args.recipe.one_shot:
         _save(job, trainer, manager, folder)
     if args.training.do_eval:
-        metrics |= _evaluate(job, trainer)
+        metrics |= _evaluate(job, trainer, folder)
     if args.training.do_predict:
         metrics |= _predict(job, trainer, folder)
     if trainer.is_world_process_zero():
@@ -101,13 +101,28 @@ def _samples(job: Job, folder: Path) -> None:
         save_samples(job.model, split.features[:count], collate, folder, outputs=job.task.kind.outputs)
 
 
-def _evaluate(job: Job, trainer: Trainer) -> dict[str, Any]:
+def _evaluate(job: Job, trainer: Trainer, folder: Path) -> dict[str, Any]:
     metrics: dict[str, Any] = {}
     for split, prefix in _prefixes(job, "validation", "eval"):
-        trainer.compute_metrics = job.task.measure(job.reading, split)
+        outputs: list[Any] = []
+        trainer.compute_metrics = _keeping(job.task.measure(job.reading, split), outputs)
         metrics |= trainer.evaluate(job.reading.encoded[split].features, metric_key_prefix=prefix)
         metrics[f"{prefix}_samples"] = len(job.reading.splits[split])
+        if job.task.writes_validation and outputs and trainer.is_world_process_zero():
+            job.task.write_predictions(job.reading, split, outputs[-1], folder)
     return metrics
+
+
+def _keeping(measure: Measure | None, outputs: list[Any]) -> Measure | None:
+    """A measure that also keeps what it was given."""
+    if measure is None:
+        return None
+
+    def measured(given: EvalPrediction) -> dict[str, float]:
+        outputs.append(given.predictions)
+        return measure(given)
+
+    return measured
 
 
 def _predict(job: Job, trainer: Trainer, folder: Path) -> dict[str, Any]:
