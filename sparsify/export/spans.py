@@ -140,7 +140,7 @@ def _answered(candidates: list[Candidate], span: Candidate, odds: float | None, 
 
 
 def _finite(starts: Array, ends: Array, length: int) -> tuple[Array, Array]:
-    lowest = np.finfo(np.float32).min / 4
+    lowest = float(np.finfo(np.float32).min) / 4
     first, last = (np.nan_to_num(x[:length].astype(np.float64), nan=lowest, neginf=lowest) for x in (starts, ends))
     return first, last
 

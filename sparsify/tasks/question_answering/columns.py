@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any
 
 from sparsify.errors import InputError
 from sparsify.tasks.question_answering.answers import Answer, locate, parse_answers
@@ -46,8 +45,9 @@ class Questions:
 
     def first(self, count: int | None) -> Questions:
         """Only the first ``count`` questions (all if None)."""
-        rows: list[Any] = [self.lines, self.ids, self.questions, self.contexts, self.answers]
-        return Questions(self.origin, *(None if row is None else row[:count] for row in rows))
+        answers = None if self.answers is None else self.answers[:count]
+        texts = self.ids[:count], self.questions[:count], self.contexts[:count]
+        return Questions(self.origin, self.lines[:count], *texts, answers)
 
 
 def questions(
