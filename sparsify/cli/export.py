@@ -169,7 +169,7 @@ def _evaluation(args: argparse.Namespace, shapes: Shapes) -> Evaluate | None:
     if task.name not in SPELLINGS:
         raise InputError(f"--eval knows {', '.join(SPELLINGS)}; the model does {task.name}.")
     flags = {name: getattr(args, name) for name in _DATA_FLAGS if getattr(args, name) is not None}
-    return evaluation(task.name, args.eval, shapes=shapes, **flags)
+    return evaluation(task.name, args.eval, shapes=shapes, model=args.model_path, **flags)
 
 
 def _show(report: ExportReport) -> None:

@@ -1,4 +1,4 @@
-"""``sparsify-predict``: entities in text, or classes of texts, by a deployment folder."""
+"""``sparsify-predict``: entities in text, classes of texts, or answers to questions, by a deployment folder."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sparsify.export.classify import Classified, Text
     from sparsify.export.deployed import Deployment
     from sparsify.export.entities import Entity
+    from sparsify.export.spans import Answered
 
 _EXAMPLE = """\
 examples:
@@ -22,6 +23,8 @@ examples:
   sparsify-predict runs/ner/deployment --file letters.txt --json
   cat letters.txt | sparsify-predict runs/ner/deployment
   sparsify-predict runs/qnli/deployment "Who met Babbage?" --text_pair "Ada Lovelace met Babbage."
+  sparsify-predict runs/squad/deployment "Who met Babbage?" --context "Ada Lovelace met Babbage."
+  sparsify-predict runs/squad/deployment "Who met Babbage?" "Where?" --context_file letter.txt --n_best 3
 """
 
 
@@ -29,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     """The command's flags."""
     p = argparse.ArgumentParser(
         "sparsify-predict",
-        description="Find entities in text, or classify texts, with an exported model.",
+        description="Find entities in text, classify texts, or answer questions, with an exported model.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -37,12 +40,18 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("deployment", metavar="DEPLOYMENT", help="the folder that sparsify-export wrote, or a zoo: stub")
     p.add_argument("texts", nargs="*", metavar="TEXT", help="texts (default: each line of standard input)")
     p.add_argument(
-        "--text_pair", metavar="TEXT", help="the second text of a pair (in a file: behind a tab on the same line)"
+        *("--text_pair", "--context"),
+        metavar="TEXT",
+        help="the second text of a pair, such as what questions are about (in a file: behind a tab on the same line)",
     )
+    p.add_argument("--context_file", metavar="FILE", help="read the second text, the whole of it, from a file")
     p.add_argument("--file", metavar="FILE", help="read texts from a file, one a line")
     p.add_argument("--json", action="store_true", help="print one JSON object a text")
     p.add_argument("--threads", type=int, default=0, metavar="N", help="threads (default: ONNX Runtime's choice)")
-    p.add_argument("--stride", type=int, metavar="N", help="tokens that windows of a long text share (default: 1/8)")
+    p.add_argument("--n_best", type=int, metavar="N", help="answers shown of each question (default: 1)")
+    p.add_argument(
+        "--stride", type=int, metavar="N", help="tokens that windows of a long text share (1/8; for answers 1/3)"
+    )
     stubs.add_flags(p)
     return p
 
@@ -57,6 +66,7 @@ def _main(argv: list[str]) -> int:
     from sparsify.export.deployed import Deployment
 
     texts = _texts(args)
+    _read_context(args)
     with stubs.zoo(args.zoo, args.offline):
         folder = stubs.deployment_path(args.deployment)
     deployment = Deployment(folder, threads=args.threads)
@@ -73,6 +83,7 @@ def _entities(deployment: Deployment, texts: list[str], args: argparse.Namespace
 
     if args.text_pair is not None:
         raise InputError("--text_pair is for models that read two texts; this one tags words.")
+    _no_n_best(args)
     classifier = TokenClassifier(deployment, stride=args.stride)
     for text, entities in zip(texts, classifier(texts), strict=True):
         if args.json:
@@ -85,7 +96,8 @@ def _classes(deployment: Deployment, texts: list[str], args: argparse.Namespace)
     from sparsify.export.classify import TextClassifier
 
     if args.stride is not None:
-        raise InputError("--stride is for models that tag words; this one reads a text up to its limit.")
+        raise InputError("--stride is for models that tag words or answer; this one reads a text up to its limit.")
+    _no_n_best(args)
     pairs = [_pair(text, args.text_pair) for text in texts]
     for pair, found in zip(pairs, TextClassifier(deployment)(pairs), strict=True):
         if args.json:
@@ -95,10 +107,52 @@ def _classes(deployment: Deployment, texts: list[str], args: argparse.Namespace)
             _class_table(pair, found, titled=len(texts) > 1)
 
 
+def _answers(deployment: Deployment, texts: list[str], args: argparse.Namespace) -> None:
+    from sparsify.export.answer import QuestionAnswerer
+
+    pairs = []
+    for text in texts:
+        pair = _pair(text, args.text_pair)
+        if isinstance(pair, str):
+            raise InputError(
+                f"{text!r:.60}: a question is about a text: give --context TEXT, --context_file FILE, or the text behind"
+                " a tab on the question's line."
+            )
+        pairs.append(pair)
+    n_best = 1 if args.n_best is None else args.n_best
+    answerer = QuestionAnswerer(deployment, stride=args.stride, n_best=n_best)
+    for (question, context), found in zip(pairs, answerer(pairs), strict=True):
+        if args.json:
+            candidates = [asdict(candidate) for candidate in found.candidates]
+            said = {"answer": found.text, "null_odds": found.null_odds, "candidates": candidates}
+            _print_json({"question": question, "context": context} | said)
+        else:
+            _answer_table(question, found, titled=len(texts) > 1)
+
+
 _SHOW: dict[str, Callable[[Deployment, list[str], argparse.Namespace], None]] = {
     "token_classification": _entities,
     "text_classification": _classes,
+    "question_answering": _answers,
 }
+
+
+def _no_n_best(args: argparse.Namespace) -> None:
+    if args.n_best is not None:
+        raise InputError("--n_best is for models that answer questions.")
+
+
+def _read_context(args: argparse.Namespace) -> None:
+    """Take what is in ``--context_file`` for the second text."""
+    if args.context_file is None:
+        return
+    if args.text_pair is not None:
+        raise InputError("--context and --context_file both give the second text: pass one.")
+    try:
+        with open(args.context_file, encoding="utf-8") as file:
+            args.text_pair = file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{args.context_file}: cannot be read as UTF-8 text: {error}") from error
 
 
 def _pair(text: str, second: str | None) -> Text:
@@ -160,4 +214,19 @@ def _class_table(text: Text, found: Classified, *, titled: bool) -> None:
     table = Table("class", "score", box=None)
     for label, score in sorted(found.scores.items(), key=lambda item: -item[1]):
         table.add_row(Line(label, style="bold" if label in found.labels else ""), f"{score:.4f}")
+    console.print(table)
+
+
+def _answer_table(question: str, found: Answered, *, titled: bool) -> None:
+    from rich.table import Table
+    from rich.text import Text as Line
+
+    console = common.console()
+    if titled:
+        console.print(Line(question, style="bold"))
+    table = Table("answer", "score", "characters", box=None)
+    for one in found.candidates:
+        place = f"{one.start}-{one.end}" if one.text else ""
+        style = "bold" if one.text == found.text else ""
+        table.add_row(Line(one.text or "no answer", style=style), f"{one.probability:.4f}", place)
     console.print(table)

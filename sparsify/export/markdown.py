@@ -35,7 +35,7 @@ def _facts(report: ExportReport) -> list[tuple[str, str]]:
         ("ONNX file", f"{report.onnx_bytes / 1e6:,.2f} MB"),
         ("shapes", shapes),
         ("opset", str(report.opset)),
-        ("labels", ", ".join(report.labels)),
+        ("labels", ", ".join(report.labels) or "none"),
         ("recipe sha256", report.recipe_sha256 or "no recipe"),
         ("versions", ", ".join(f"{name} {version}" for name, version in report.versions.items())),
         ("verified on", describe_cpu(report.cpu)),

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsify.errors import InputError
+from sparsify.export.squad import is_nested, questions_of
 
 Sample = str | list[str] | tuple[str, str]
 """A text, a list of words, or a pair of texts."""
@@ -91,13 +92,25 @@ def _rows(text: str, kind: str, path: Path) -> Iterator[dict[str, Any]]:
         yield from csv.DictReader(io.StringIO(text))
         return
     try:
-        rows: Iterable[Any] = json.loads(text) if text.lstrip().startswith("[") else map(json.loads, _lines(text))
-        for row in rows:
+        for row in _json_rows(text):
             if not isinstance(row, dict):
                 raise InputError(f"{path}: each row must be an object with a column of text, got {type(row).__name__}.")
             yield row
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: is not valid JSON: {error}") from error
+
+
+def _json_rows(text: str) -> Iterable[Any]:
+    """Objects of a list, of lines, or of what SQuAD's files hold under ``data``."""
+    try:
+        whole = json.loads(text)
+    except json.JSONDecodeError:
+        return map(json.loads, _lines(text))
+    if isinstance(whole, dict):
+        whole = whole["data"] if isinstance(whole.get("data"), list) else [whole]
+    if not isinstance(whole, list):
+        return [whole]
+    return questions_of(whole) if is_nested(whole) else whole
 
 
 def _lines(text: str) -> Iterator[str]:
@@ -190,7 +203,7 @@ def _first_pieces(word_ids: list[int | None]) -> list[bool]:
     return [word is not None and word != before for word, before in zip(word_ids, [None, *word_ids], strict=False)]
 
 
-def made_up_texts(count: int, seed: int = 0) -> list[Sample]:
+def made_up_texts(count: int, seed: int = 0) -> list[str]:
     """English sentences of several lengths, names in them; the same for the same arguments."""
     rng = np.random.default_rng(seed)
 

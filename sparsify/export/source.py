@@ -76,8 +76,8 @@ class Source:
 
     @property
     def labels(self) -> list[str]:
-        """Names of the classes, by id."""
-        names = self.config.id2label or {}
+        """Names of the classes, by id; none where the task has none."""
+        names = (self.config.id2label or {}) if self.task.classes else {}
         return [str(names[i]) for i in sorted(names, key=int)]
 
     @property
@@ -106,8 +106,9 @@ class Source:
         """
         names = self.inputs if inputs is None else inputs
         bounds: dict[str, Any] = {"max_length": self.max_length, "shape": shape}
-        if samples is None and self.tokenizer is not None and knows(self.tokenizer, texts := made_up_texts(_MADE_UP)):
-            return encode(texts, self.tokenizer, names, **bounds), "generated"
+        if samples is None and self.tokenizer is not None and knows(self.tokenizer, made := made_up_texts(_MADE_UP)):
+            pairs: list[Sample] = list(zip(made[::2], made[1::2], strict=True)) if self.task.pairs else [*made]
+            return encode(pairs, self.tokenizer, names, **bounds), "generated"
         if samples is None:
             pad = self.config.pad_token_id or 0
             bounds |= {"tokenizer": self.tokenizer, "pad_id": pad}

@@ -122,9 +122,8 @@ def answer(
     odds = none.score - span.score if ranked else float(np.finfo(np.float32).max)
     with_none = sorted([*ranked, none], key=lambda c: -c.score)
     kept = with_none[: rules.n_best]
-    return _answered(
-        kept if none in kept else [*kept[:-1], none], span, odds, "" if odds > rules.threshold else span.text
-    )
+    kept += [one for one in with_none if one not in kept and one in (none, span)]  # what is weighed is always shown
+    return _answered(kept, span, odds, "" if odds > rules.threshold else span.text)
 
 
 def _answered(candidates: list[Candidate], span: Candidate, odds: float | None, text: str) -> Answered:

@@ -14,12 +14,23 @@ from sparsify.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task that can be exported: its name, the suffix of its model classes, its graph outputs, other spellings."""
+    """A task that can be exported.
+
+    Attributes:
+        name: As everything here calls it.
+        suffix: What its model classes end with.
+        outputs: Names of its graph's outputs.
+        spellings: Other names.
+        classes: Whether its outputs are classes with names.
+        pairs: Whether it reads two texts at once.
+    """
 
     name: str
     suffix: str
     outputs: tuple[str, ...]
     spellings: tuple[str, ...]
+    classes: bool = True
+    pairs: bool = False
 
 
 TASKS: tuple[Task, ...] = (
@@ -30,8 +41,15 @@ TASKS: tuple[Task, ...] = (
         ("logits",),
         ("glue", "sequence_classification", "sentiment_analysis"),
     ),
-    Task("question_answering", "ForQuestionAnswering", ("start_logits", "end_logits"), ("qa",)),
-    Task("masked_language_modeling", "ForMaskedLM", ("logits",), ("mlm", "masked_lm", "fill_mask")),
+    Task(
+        "question_answering",
+        "ForQuestionAnswering",
+        ("start_logits", "end_logits"),
+        ("qa",),
+        classes=False,
+        pairs=True,
+    ),
+    Task("masked_language_modeling", "ForMaskedLM", ("logits",), ("mlm", "masked_lm", "fill_mask"), classes=False),
 )
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")

@@ -53,6 +53,11 @@ def windows(tokenizer: Any, pairs: Sequence[tuple[str, str]], *, max_length: int
             yield from (_window(index, part) for part in (encoding, *encoding.overflowing))
 
 
+def usual_stride(max_length: int) -> int:
+    """Tokens that neighbouring windows of ``max_length`` tokens share unless somebody says otherwise."""
+    return min(128, max_length // 3)
+
+
 def room(tokenizer: Any, max_length: int) -> int:
     """Tokens of a window that are left for both texts."""
     return max_length - int(tokenizer.num_special_tokens_to_add(True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import torch
 from pydantic import PrivateAttr
 from torch import Tensor
 
@@ -81,5 +82,5 @@ def share_of_step(run: Run, inputs: Any) -> Tensor | float:
     labels = inputs.get("labels") if isinstance(inputs, Mapping) else None
     if run.loss_items is None or not isinstance(labels, Tensor):
         return 1.0
-    items = run.loss_items.to(labels.device) if isinstance(run.loss_items, Tensor) else run.loss_items
+    items = torch.as_tensor(run.loss_items, device=labels.device).clamp(min=1)
     return (labels != IGNORED).sum() / items * run.loss_scale

@@ -76,13 +76,21 @@ def evaluate_onnx(
     return evaluate(task, data_arguments(task.name)(validation_file=str(data_file), **flags), deployed, batch_size)
 
 
-def evaluation(task_name: str, data_file: str | Path, *, shapes: Shapes = "dynamic", **flags: Any) -> Evaluate:
+def evaluation(
+    task_name: str,
+    data_file: str | Path,
+    *,
+    shapes: Shapes = "dynamic",
+    model: str | Path | None = None,
+    **flags: Any,
+) -> Evaluate:
     """What ``export_onnx(evaluate=...)`` takes: the metrics of a task on one labelled file.
 
     Args:
         task_name: The task.
         data_file: Labelled data in any format that training reads.
         shapes: Those of the export.
+        model: Its folder, whose configuration says how some data is read.
         **flags: Data flags of the task's training command.
 
     Raises:
@@ -90,7 +98,8 @@ def evaluation(task_name: str, data_file: str | Path, *, shapes: Shapes = "dynam
     """
     task = get_task(task_name)
     data = data_arguments(task_name)(validation_file=str(data_file), **flags)
-    _examples(task, data)
+    known = {} if model is None else task.known(models.load_config(str(model), ModelArguments(), "--model_path"))
+    _examples(task, replace(data, **known))
     shape = (None, None) if shapes == "dynamic" else shapes
 
     def measured(source: Source, outputs: Outputs) -> dict[str, float]:

@@ -106,6 +106,28 @@ def tiny_text_deployment(tiny_text_dir: Path, tmp_path_factory: pytest.TempPathF
     return export_onnx(tiny_text_dir, target).deployment
 
 
+@pytest.fixture(scope="session")
+def tiny_qa_dir(
+    tmp_path_factory: pytest.TempPathFactory, make_tiny_bert: Callable[..., Any], tiny_tokenizer: Any
+) -> Path:
+    """A model that answers questions, or says that there is no answer, of at most four tokens."""
+    folder = tmp_path_factory.mktemp("models") / "qa"
+    rules = {"version_2_with_negative": True, "null_score_diff_threshold": -1.5, "max_answer_length": 4}
+    names = {"id2label": {0: "LABEL_0", 1: "LABEL_1"}, "label2id": {"LABEL_0": 0, "LABEL_1": 1}}
+    make_tiny_bert("QuestionAnswering", question_answering=rules, **names).save_pretrained(folder)
+    tiny_tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_qa_deployment(tiny_qa_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its export, verified."""
+    from sparsify.export.deployment import export_onnx
+
+    target = tmp_path_factory.mktemp("deployments") / "qa"
+    return export_onnx(tiny_qa_dir, target).deployment
+
+
 @pytest.fixture
 def ner_copy(tiny_ner_dir: Path, tiny_deployment: Path, tmp_path: Path) -> Path:
     """A model folder of the test's own, with a deployment inside."""

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from sparsify.tasks.arguments import DataArguments, flag
 
-STRIDE = 128
-
 
 @dataclass
 class QuestionArguments(DataArguments):
@@ -25,7 +23,7 @@ class QuestionArguments(DataArguments):
     )
     doc_stride: int | None = flag(
         None,
-        f"Sub-tokens that neighbouring windows share ({STRIDE}, or a third of --max_seq_length where that is less).",
+        "Sub-tokens that neighbouring windows share (128, or a third of --max_seq_length where that is less).",
     )
     version_2_with_negative: bool = flag(False, "Questions may have no answer, as in SQuAD 2.0.")
     null_score_diff_threshold: float = flag(

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from sparsify.distillation.losses import IGNORED
 from sparsify.errors import InputError
-from sparsify.export.windows import NULL_POSITION, Window, room, windows
+from sparsify.export.windows import NULL_POSITION, Window, room, usual_stride, windows
 from sparsify.tasks.base import Encoded
 from sparsify.tasks.question_answering.answers import locate
-from sparsify.tasks.question_answering.arguments import STRIDE
 from sparsify.tasks.question_answering.columns import Questions
 from sparsify.tasks.tokenizers import use_threads
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 logger = logging.getLogger(__name__)
+_LEAST = 4
 
 
 @dataclass
@@ -46,14 +46,19 @@ def stride_of(asked: int | None, tokenizer: Any, max_length: int) -> int:
         max_length: Tokens of a window.
 
     Raises:
-        InputError: Windows would not move.
+        InputError: Windows would not move, or have no room for a question and its context.
     """
+    if room(tokenizer, max_length) < _LEAST:
+        raise InputError(
+            f"--max_seq_length {max_length} leaves no room for a question and its context; 384 is usual, and at least"
+            f" {_LEAST + max_length - room(tokenizer, max_length)} are needed"
+        )
     if asked is None:
-        return min(STRIDE, max_length // 3)
+        return usual_stride(max_length)
     if not 0 <= asked < room(tokenizer, max_length):
         raise InputError(
             f"--doc_stride {asked}: windows of --max_seq_length {max_length} share from 0 to"
-            f" {room(tokenizer, max_length) - 1} sub-tokens; {min(STRIDE, max_length // 3)} is usual"
+            f" {room(tokenizer, max_length) - 1} sub-tokens; {usual_stride(max_length)} is usual"
         )
     return asked
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparsify.distillation.losses import IGNORED
 from sparsify.errors import InputError
+from sparsify.export.answer import CONFIG_KEY
 from sparsify.export.spans import SpanRules
 from sparsify.export.squad import is_nested, questions_of
 from sparsify.tasks import base
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from transformers import EvalPrediction
 
 QuestionReading = base.Reading[QuestionArguments, Questions, EncodedWindows]
-CONFIG_KEY = "question_answering"
-"""Where a model's configuration says how its answers are read."""
 _KEPT = ("version_2_with_negative", "null_score_diff_threshold", "max_answer_length")
 
 

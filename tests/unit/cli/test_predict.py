@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sparsify.cli.predict import main
+from sparsify.export.answer import QuestionAnswerer
 from sparsify.export.classify import TextClassifier
 from sparsify.export.predict import TokenClassifier
 
@@ -104,10 +105,60 @@ def test_a_pair_as_a_flag_or_behind_a_tab(tiny_text_deployment: Path, capsys: py
     [
         ("tiny_text_deployment", ["--stride", "3"], "--stride is for models that tag words"),
         ("tiny_deployment", ["--text_pair", "b"], "--text_pair is for models that read two texts"),
+        ("tiny_deployment", ["--n_best", "2"], "--n_best is for models that answer"),
+        ("tiny_text_deployment", ["--n_best", "2"], "--n_best is for models that answer"),
     ],
 )
 def test_flags_of_the_other_task(
     fixture: str, flags: list[str], message: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([str(request.getfixturevalue(fixture)), "a", *flags]) == 2
+    assert message in capsys.readouterr().err
+
+
+CONTEXT = "ada lovelace met charles babbage in london"
+
+
+def test_answers_as_a_person_reads_them(tiny_qa_deployment: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tiny_qa_deployment), "who met", "in paris", "--context", CONTEXT, "--n_best", "2"]) == 0
+    shown = capsys.readouterr().out
+    found = QuestionAnswerer(tiny_qa_deployment, n_best=2)([("who met", CONTEXT), ("in paris", CONTEXT)])
+    for question, one in zip(("who met", "in paris"), found, strict=True):
+        assert question in shown
+        for candidate in one.candidates:
+            assert f"{candidate.text or 'no answer'} " in shown
+            assert f"{candidate.probability:.4f}" in shown
+
+
+def test_a_context_as_a_flag_a_file_or_behind_a_tab(
+    tiny_qa_deployment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "letter.txt").write_text(CONTEXT)
+    said = []
+    for flags in (
+        ["who met", "--context", CONTEXT],
+        ["who met", "--context_file", str(tmp_path / "letter.txt")],
+        [f"who met\t{CONTEXT}"],
+    ):
+        assert main([str(tiny_qa_deployment), *flags, "--json"]) == 0
+        said.append(json.loads(capsys.readouterr().out))
+    assert said[0] == said[1] == said[2]
+    assert (said[0]["question"], said[0]["context"]) == ("who met", CONTEXT)
+    assert said[0]["answer"] in {one["text"] for one in said[0]["candidates"]}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "a question is about a text: give --context TEXT"),
+        (["--context", "b", "--context_file", "c"], "both give the second text"),
+        (["--context_file", "nowhere.txt"], "nowhere.txt: cannot be read"),
+        (["--context", "b", "--n_best", "0"], "must be at least 1"),
+        (["--context", "b", "--stride", "99"], "stride must be"),
+    ],
+)
+def test_a_question_without_its_text(
+    tiny_qa_deployment: Path, flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tiny_qa_deployment), "who met", *flags]) == 2
     assert message in capsys.readouterr().err
