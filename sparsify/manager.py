@@ -17,6 +17,7 @@ from sparsify.clock import Clock
 from sparsify.distillation.teacher import Teacher, as_teacher, self_teacher
 from sparsify.errors import InputError, Problem, RecipeError
 from sparsify.modifiers.base import LearningRateBase, Modifier
+from sparsify.modifiers.post_training import PostTrainingQuantizationModifier
 from sparsify.modifiers.quantization import QuantizationModifier
 from sparsify.modifiers.registry import build
 from sparsify.plan import conflicts, epochs_of, not_available
@@ -241,10 +242,36 @@ class ModifierManager:
         run.open()
         run.finish()
         run.close()
-        if quantizers(model):
+        if quantizers(model) and not self.post_training:
             steps = [m.num_calibration_steps for m in self.modifiers if isinstance(m, QuantizationModifier)]
             calibrate(model, calibration_data, max((s for s in steps if s is not None), default=None))
-        return model.eval()
+        return self.calibrate(model, calibration_data).eval()
+
+    @property
+    def post_training(self) -> list[PostTrainingQuantizationModifier]:
+        """The recipe's quantization that comes after training."""
+        return [m for m in self.modifiers if isinstance(m, PostTrainingQuantizationModifier)]
+
+    def calibrate(self, model: nn.Module, calibration_data: Iterable[Any] | None = None) -> nn.Module:
+        """Quantize after training as the recipe's ``PostTrainingQuantizationModifier`` says; nothing without one.
+
+        ``apply`` does it by itself. After ``wrap`` or ``attach`` and training, call it.
+
+        Args:
+            model: As trained; changed in place, its mode is kept.
+            calibration_data: Batches of model inputs; needed where ranges are static.
+
+        Returns:
+            The model.
+
+        Raises:
+            InputError: Ranges are static and there is no batch.
+        """
+        plain = unwrap(model)
+        for modifier in self.post_training:
+            modifier.on_structure(plain)
+            modifier.calibrate(plain, calibration_data)
+        return model
 
     def shrink(
         self, model: nn.Module, optimizer: torch.optim.Optimizer | None = None, multiple_of: int = 1

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from sparsify.clock import Clock
 from sparsify.errors import Problem
 from sparsify.modifiers.base import LearningRateBase, Modifier
+from sparsify.modifiers.post_training import PostTrainingQuantizationModifier
 from sparsify.run import LearningRates, Phase, settle
 from sparsify.select import ALL, ALL_PRUNABLE
 
@@ -138,13 +139,15 @@ def conflicts(modifiers: Sequence[Modifier], parameters: Mapping[str, frozenset[
             without a model, what the recipe names parameters by is compared.
 
     Returns:
-        One problem for each pair at odds: two learning rates or two pruners on the same parameter at one time, or
-        pruning that moves after quantization froze its ranges.
+        One problem for each pair at odds: two learning rates or two pruners on the same parameter at one time, pruning
+        that moves after quantization froze its ranges, or quantization while training and after it.
     """
     found = []
     for first, second in itertools.combinations(modifiers, 2):
         if {first.kind, second.kind} == {"pruning", "quantization"}:
             message = _pruned_when_frozen(*sorted((first, second), key=lambda m: m.kind))
+        elif any(isinstance(m, PostTrainingQuantizationModifier) for m in (first, second)):
+            message = _quantized_twice(first, second)
         elif _overlap(first, second):
             message = _clash(first, second, parameters)
         else:
@@ -197,6 +200,11 @@ def _meet(selector: str, other: str) -> bool:
         return re.match(other[3:], selector) is not None
     except re.error:
         return False
+
+
+def _quantized_twice(first: Modifier, second: Modifier) -> str | None:
+    both = first.kind == second.kind == "quantization"
+    return f"{first.key} and {second.key} both quantize: keep one of them" if both else None
 
 
 def _overlap(first: Modifier, second: Modifier) -> bool:

@@ -10,6 +10,7 @@ from sparsify.tasks.arguments import ModelArguments, RecipeArguments
 from sparsify.tasks.catalog import data_arguments
 from sparsify.tasks.distillation_arguments import DistillationArguments
 from sparsify.tasks.pruning_arguments import PruningArguments
+from sparsify.tasks.quantization_arguments import QuantizationArguments
 
 DEMO = "token_classification"
 """The task that has a demo."""
@@ -46,6 +47,7 @@ def help_text(task: str) -> str:
         "Recipe": RecipeArguments,
         "Pruning without a recipe file": PruningArguments,
         "Distillation without a recipe file": DistillationArguments,
+        "Quantization without a recipe file": QuantizationArguments,
     }
     for title, group in groups.items():
         parts += ["", f"{title}:", *(_lines(*_described(field)) for field in dataclasses.fields(group))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -12,42 +12,58 @@ from torch import Tensor, nn
 from sparsify.errors import InputError
 from sparsify.quantization.fake_quant import ActivationQuant
 from sparsify.quantization.layers import enable_calibrated, quantizers, set_enabled, set_observing
+from sparsify.quantization.range_observers import PERCENTILE, MinMax, make_observer
+
+OBSERVER = "moving_average"
+"""What finds ranges where nothing else is said."""
 
 
-def calibrate(model: nn.Module, batches: Iterable[Any] | None, steps: int | None = None) -> int:
+def calibrate(
+    model: nn.Module,
+    batches: Iterable[Any] | None,
+    steps: int | None = None,
+    *,
+    observer: str = OBSERVER,
+    percentile: float = PERCENTILE,
+) -> int:
     """Observe ranges of the float model on ``batches``, in eval mode, then freeze and enable all quantizers.
 
     Args:
         model: With quantizers inserted.
         batches: Mappings of model inputs, tuples of them, or tensors; moved to the model's device. None if only
-            weights are quantized.
+            weights are quantized, or activations by the range of each batch. Held in memory where the observer needs
+            them twice.
         steps: Use this many batches; all by default.
+        observer: A name of ``range_observers.OBSERVERS``.
+        percentile: Percent of the values that the range of the percentile observer holds.
 
     Returns:
         How many batches were used.
 
     Raises:
-        InputError: Activations are quantized and there is no batch.
+        InputError: Activations are quantized by fixed ranges and there is no batch.
     """
     found = quantizers(model)
-    used = 0
+    static = [fq for fq in found.values() if isinstance(fq, ActivationQuant)]
     training = {name: m.training for name, m in model.named_modules()}
     model.eval()
     for fq in found.values():
         fq.calibrating = True
+    for fq in static:
+        widest = fq.widen and observer == "moving_average"
+        fq.observer = MinMax() if widest else make_observer(observer, percentile)
     try:
         set_enabled(model, False)
         set_observing(model, True)
-        with torch.no_grad():
-            for batch in islice(batches or (), steps):
-                _run(model, batch)
-                used += 1
+        used = _observe(model, static, islice(batches or (), steps))
         set_observing(model, False)
     finally:
+        for fq in static:
+            fq.close()
         enable_calibrated(model)
         for name, module in model.named_modules():
             module.training = training[name]
-    if not used and any(isinstance(fq, ActivationQuant) for fq in found.values()):
+    if not used and static:
         set_enabled(model, False)
         raise InputError(
             "quantizing activations needs calibration data and there was no batch: give some batches of model inputs, "
@@ -56,16 +72,59 @@ def calibrate(model: nn.Module, batches: Iterable[Any] | None, steps: int | None
     return used
 
 
-def _run(model: nn.Module, batch: Any) -> None:
+@torch.no_grad()
+def _observe(model: nn.Module, static: list[ActivationQuant], batches: Iterator[Any]) -> int:
+    """Run the model over all batches, as often as the observers ask; gives how many there are."""
+    observers = [fq.observer for fq in static if fq.observer is not None]
+    passes = max((o.passes for o in observers), default=1)
+    kept = list(batches) if passes > 1 else batches
+    used = 0
+    for number in range(passes):
+        for batch in kept:
+            run_batch(model, batch)
+            used += number == 0
+        for one in observers:
+            one.next_pass()
+    return used
+
+
+def run_batch(model: nn.Module, batch: Any) -> Any:
+    """The model's outputs for a mapping of inputs, a tuple of them, or a tensor; moved to the model's device."""
     weight = next(model.parameters(), None)
     device = weight.device if weight is not None else torch.device("cpu")
     if isinstance(batch, Mapping):
-        model(**{k: _to(v, device) for k, v in batch.items()})
-    elif isinstance(batch, list | tuple):
-        model(*[_to(v, device) for v in batch])
-    else:
-        model(_to(batch, device))
+        return model(**{k: _to(v, device) for k, v in batch.items()})
+    if isinstance(batch, list | tuple):
+        return model(*[_to(v, device) for v in batch])
+    return model(_to(batch, device))
 
 
 def _to(value: Any, device: torch.device) -> Any:
     return value.to(device) if isinstance(value, Tensor) else value
+
+
+def first_samples(batches: Iterable[Any], count: int | None) -> Iterator[Any]:
+    """Batches up to the first ``count`` examples, the last batch cut to fit; all of them where it is None."""
+    left = count
+    for batch in batches:
+        size = _examples(batch)
+        if left is None or size <= left:
+            yield batch
+        else:
+            yield _cut(batch, left)
+        left = None if left is None else left - size
+        if left is not None and left <= 0:
+            return
+
+
+def _examples(batch: Any) -> int:
+    values = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, list | tuple) else [batch]
+    return next((len(v) for v in values if isinstance(v, Tensor) and v.ndim), 1)
+
+
+def _cut(batch: Any, count: int) -> Any:
+    if isinstance(batch, Mapping):
+        return {key: _cut(value, count) for key, value in batch.items()}
+    if isinstance(batch, list | tuple):
+        return type(batch)(_cut(value, count) for value in batch)
+    return batch[:count] if isinstance(batch, Tensor) and batch.ndim else batch

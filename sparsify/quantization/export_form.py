@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparsify.quantization.fake_quant import ActivationQuant, FakeQuant
+from sparsify.quantization.fake_quant import ActivationQuant, DynamicQuant, FakeQuant
 from sparsify.quantization.fold import fold_batch_norms
 from sparsify.quantization.layers import QConv2d, QEmbedding, QLayer, QLinear
 from sparsify.quantization.qparams import QuantSpec, quantize
@@ -90,6 +90,31 @@ class ExportLinear(nn.Module):
             # one only if the bias is an integer too.
             fixed = all(isinstance(size, int) for size in values.shape)
             output = output + (self.integer_bias() if fixed and self.integer_bias is not None else self.bias)
+        return output.squeeze(0) if flat else output
+
+
+class RoundedLinear(nn.Module):
+    """Linear whose weight is float and on the integer grid: ONNX Runtime then finds the very integers, and quantizes inputs
+    as they come.
+    """
+
+    rounded: Tensor
+
+    def __init__(self, layer: QLinear) -> None:
+        super().__init__()
+        self.register_buffer("rounded", layer.weight_fq.round(layer.weight.detach()).t().contiguous())
+        self.bias = layer.bias
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight in torch's layout, for models that read it past ``forward``."""
+        return self.rounded.t()
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[..., in] to [..., out]."""
+        flat = input.dim() == 2  # of rank 2 it would become a Gemm, which has no integer form with these inputs
+        output = torch.matmul(input.unsqueeze(0) if flat else input, self.rounded)
+        output = output if self.bias is None else output + self.bias
         return output.squeeze(0) if flat else output
 
 
@@ -200,6 +225,14 @@ def to_export_form(model: nn.Module) -> nn.Module:
     return model
 
 
+def dynamic_layers(model: nn.Module) -> list[str]:
+    """Names of the layers whose inputs have the range of each batch."""
+    modules = model.named_modules()
+    return [
+        n for n, m in modules if isinstance(m, QLinear) and isinstance(m.input_fq, DynamicQuant) and m.weight_fq.enabled
+    ]
+
+
 def has_active_quantizers(model: nn.Module) -> bool:
     """Whether any fake quantizer is enabled and calibrated."""
     return any(isinstance(m, FakeQuant) and m.enabled and m.calibrated for m in model.modules())
@@ -210,7 +243,9 @@ def _export_layer(layer: QLayer, activations: dict[int, QuantizeDequantize]) -> 
         return _as_float(layer)
     if isinstance(layer, QEmbedding):
         return ExportEmbedding(layer)
-    inputs = None if layer.input_fq is None else _activation(layer.input_fq, activations)
+    if isinstance(layer, QLinear) and isinstance(layer.input_fq, DynamicQuant):
+        return RoundedLinear(layer)
+    inputs = _activation(layer.input_fq, activations) if isinstance(layer.input_fq, ActivationQuant) else None
     return ExportLinear(layer, inputs) if isinstance(layer, QLinear) else ExportConv2d(layer, inputs)
 
 

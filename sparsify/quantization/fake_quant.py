@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sparsify.quantization import observers
 from sparsify.quantization.qparams import QuantSpec, from_range, per_axis
+from sparsify.quantization.range_observers import RangeObserver
 
 
 class _RoundToGrid(torch.autograd.Function):
@@ -118,10 +119,14 @@ class ActivationQuant(FakeQuant):
         momentum: Weight of one batch in the long run.
         widen: Take the widest range ever seen instead: for inputs that come from several places.
         device: Where its buffers live.
+
+    Attributes:
+        observer: Sees the batches in place of the moving average, while calibrating; see ``close``.
     """
 
     bounds: Tensor
     count: Tensor
+    observer: RangeObserver | None = None
 
     def __init__(
         self,
@@ -144,6 +149,9 @@ class ActivationQuant(FakeQuant):
     @torch.no_grad()
     def observe(self, values: Tensor) -> None:
         """Move the range towards that of ``values``."""
+        if self.observer is not None:
+            self.observer.see(values.detach())
+            return
         if self.widen:
             observers.widen_range(self.bounds, self.count, values.detach())
         else:
@@ -151,9 +159,42 @@ class ActivationQuant(FakeQuant):
         self.update()
 
     @torch.no_grad()
+    def close(self) -> None:
+        """Take the range of ``observer``, if it saw anything, and let it go."""
+        if self.observer is not None and self.observer.seen:
+            self.bounds.copy_(torch.stack(self.observer.range(self.spec)))
+            self.count.fill_(1.0)
+            self.update()
+        self.observer = None
+
+    @torch.no_grad()
     def update(self) -> None:
         """Write scale and zero point for the present bounds."""
         self.set_range(self.bounds[0], self.bounds[1])
+
+
+class DynamicQuant(FakeQuant):
+    """Fake quantizer of activations whose range is that of each batch: nothing to calibrate, nothing to learn.
+
+    Its buffers hold a scale of 1, which nothing reads: they say that it is ready.
+    """
+
+    def __init__(self, spec: QuantSpec, device: torch.device | None = None) -> None:
+        super().__init__(spec, device=device)
+        self.scale.fill_(1.0)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """``values`` rounded, if switched on."""
+        return self.round(values) if self.enabled else values
+
+    def round(self, values: Tensor, clip: bool = True) -> Tensor:
+        """``values`` rounded to the integer grid of their own range."""
+        low, high = torch.aminmax(values.detach())
+        scale, zero = from_range(low.float(), high.float(), self.spec)
+        rounded: Tensor = _RoundToGrid.apply(  # type: ignore[no-untyped-call]
+            values, scale, None if self.spec.symmetric else zero, (self.spec.qmin, self.spec.qmax)
+        )
+        return rounded
 
 
 class WeightQuant(FakeQuant):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sparsify.errors import RecipeError
 from sparsify.quantization.attention import AttentionQuant, Trace, trace
-from sparsify.quantization.fake_quant import ActivationQuant
+from sparsify.quantization.fake_quant import ActivationQuant, DynamicQuant, FakeQuant
 from sparsify.quantization.layers import QLayer, quantizers, swap_class
 from sparsify.quantization.observers import MOMENTUM
 from sparsify.quantization.qparams import WEIGHT_AFFINE, WEIGHT_PER_TENSOR, QuantSpec
@@ -68,7 +68,7 @@ def insert_quantizers(model: nn.Module, selection: Selection | None = None, mome
     attention = []
     for name, calls in seen.attention.items():
         scheme = selection.scheme_of(model, name)
-        if isinstance(scheme, Scheme) and scheme.inputs is not None:
+        if isinstance(scheme, Scheme) and scheme.inputs is not None and not scheme.dynamic:
             _add_attention(model.get_submodule(name), scheme.inputs, momentum, calls > 1)
             attention.append(name)
     _forbid_fast_paths(model)
@@ -113,6 +113,8 @@ def _choose(
             and not (scheme.weights.symmetric or isinstance(layer, nn.Embedding))
         ):
             raise RecipeError(f"weights that are not symmetric are supported for embeddings only, not for {name}")
+        elif isinstance(scheme, Scheme) and scheme.dynamic and isinstance(layer, nn.Conv2d):
+            left[name] = "ranges of each batch are for matrix products only"
         elif isinstance(scheme, Scheme):
             chosen[name] = scheme
         else:
@@ -134,7 +136,7 @@ def _tied(layers: dict[str, nn.Module]) -> set[int]:
 
 
 def _swap(chosen: dict[str, Scheme], layers: dict[str, nn.Module], seen: Trace, momentum: float) -> None:
-    shared: dict[object, ActivationQuant] = {}
+    shared: dict[object, FakeQuant] = {}
     for name, scheme in chosen.items():
         layer = layers[name]
         if isinstance(layer, QLayer):
@@ -148,7 +150,11 @@ def _swap(chosen: dict[str, Scheme], layers: dict[str, nn.Module], seen: Trace, 
         if mine is None and scheme.inputs is not None:
             weight = layer.weight
             device = weight.device if isinstance(weight, Tensor) else None
-            shared[key] = ActivationQuant(scheme.inputs, momentum, widen=len(set(inputs)) > 1, device=device)
+            shared[key] = (
+                DynamicQuant(scheme.inputs, device)
+                if scheme.dynamic
+                else ActivationQuant(scheme.inputs, momentum, widen=len(set(inputs)) > 1, device=device)
+            )
             shared[key].train(layer.training)
         swap_class(layer, scheme.weights or WEIGHT_PER_TENSOR, shared.get(key), owns_input=mine is None)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sparsify.quantization.fake_quant import ActivationQuant, FakeQuant, WeightQuant
+from sparsify.quantization.fake_quant import FakeQuant, WeightQuant
 from sparsify.quantization.qparams import QuantSpec
 
 
@@ -17,7 +17,7 @@ class QLinear(nn.Linear):
     """
 
     weight_fq: WeightQuant
-    input_fq: ActivationQuant | None
+    input_fq: FakeQuant | None
     owns_input: bool
 
     def forward(self, input: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ class QConv2d(nn.Conv2d):
     """Conv2d whose input and weight (per output channel) are fake quantized."""
 
     weight_fq: WeightQuant
-    input_fq: ActivationQuant | None
+    input_fq: FakeQuant | None
     owns_input: bool
 
     def forward(self, input: Tensor) -> Tensor:
@@ -59,9 +59,7 @@ QUANTIZABLE: dict[type[nn.Module], type[nn.Module]] = {
 QLayer = QLinear | QConv2d | QEmbedding
 
 
-def swap_class(
-    module: nn.Module, weight: QuantSpec, activation: ActivationQuant | None, owns_input: bool = True
-) -> None:
+def swap_class(module: nn.Module, weight: QuantSpec, activation: FakeQuant | None, owns_input: bool = True) -> None:
     """Turn ``module`` (exactly a Linear, Conv2d or Embedding) into its quantized class, in place.
 
     Args:

@@ -19,12 +19,14 @@ class QuantSpec:
         symmetric: Zero point 0 and a range symmetric around it.
         axis: The axis that each scale belongs to, or None for one scale.
         narrow: Leave out -128, so that an int8 range is symmetric.
+        dynamic: Of activations: the range is that of each batch.
     """
 
     signed: bool
     symmetric: bool
     axis: int | None = None
     narrow: bool = False
+    dynamic: bool = False
 
     @property
     def qmin(self) -> int:
@@ -43,6 +45,7 @@ class QuantSpec:
 
 
 ACTIVATION = QuantSpec(signed=False, symmetric=False)
+ACTIVATION_DYNAMIC = QuantSpec(signed=False, symmetric=False, dynamic=True)
 ACTIVATION_SYMMETRIC = QuantSpec(signed=True, symmetric=True)
 WEIGHT = QuantSpec(signed=True, symmetric=True, axis=0, narrow=True)
 WEIGHT_PER_TENSOR = QuantSpec(signed=True, symmetric=True, narrow=True)

@@ -22,6 +22,11 @@ class Scheme:
     inputs: QuantSpec | None = ACTIVATION
     weights: QuantSpec | None = WEIGHT
 
+    @property
+    def dynamic(self) -> bool:
+        """Whether inputs have the range of each batch."""
+        return self.inputs is not None and self.inputs.dynamic
+
 
 DEFAULT = Scheme()
 _LAYERS = tuple(QUANTIZABLE)
@@ -71,8 +76,10 @@ class Selection:
 
     @property
     def attention(self) -> bool:
-        """Whether the matmuls inside attention are quantized: not, where the recipe ignores matmul modules."""
-        return self.default.inputs is not None and not any(_ATTENTION_NAMES.fullmatch(name) for name in self.ignore)
+        """Whether the matmuls inside attention are quantized: not by ranges of each batch, or if matmuls are ignored."""
+        return not (self.default.inputs is None or self.default.dynamic) and not any(
+            _ATTENTION_NAMES.fullmatch(name) for name in self.ignore
+        )
 
     def check(self, model: nn.Module) -> None:
         """Refuse names that the model does not have.

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from sparsify.tasks.distillation_arguments import DistillationArguments
     from sparsify.tasks.pruning_arguments import PruningArguments
+    from sparsify.tasks.quantization_arguments import QuantizationArguments
 
 
 def flag(default: Any, text: str, *aliases: str) -> Any:
@@ -77,7 +78,9 @@ class RecipeArguments:
     )
     distill_teacher: str | None = flag(None, "Teacher: a folder, stub or Hub id; self; disable (no distillation).")
     one_shot: bool = flag(False, "Apply the recipe at once, calibrated on training data, instead of training.")
-    num_calibration_samples: int = flag(512, "Training examples used to calibrate with --one_shot.")
+    num_calibration_samples: int | None = flag(
+        None, "Training examples used to calibrate (default: the recipe's, else 512; 50 with --apply_quantization)."
+    )
     best_model_after_epoch: float | None = flag(None, "With --load_best_model_at_end: ignore earlier epochs.")
     num_export_samples: int = flag(0, "Save N validation examples (inputs, outputs, labels) beside the model.")
 
@@ -91,6 +94,7 @@ class Arguments(Generic[DataT]):
         explicit: Names of the flags that the user gave; the others hold defaults.
         pruning: Flags that are compiled into a recipe.
         distillation: Further ones.
+        quantization: The same.
         compiled: Whether the recipe is made of them.
     """
 
@@ -101,4 +105,5 @@ class Arguments(Generic[DataT]):
     explicit: frozenset[str] = frozenset()
     pruning: PruningArguments | None = None
     distillation: DistillationArguments | None = None
+    quantization: QuantizationArguments | None = None
     compiled: bool = False

@@ -11,10 +11,13 @@ from sparsify.recipe.convert.draft import Draft, Entry, write
 from sparsify.tasks.distillation_flags import distillation_draft
 from sparsify.tasks.length import Length
 from sparsify.tasks.pruning_flags import pruning_draft
+from sparsify.tasks.quantization_flags import quantization_draft
 
 if TYPE_CHECKING:
     from sparsify.tasks.arguments import Arguments
     from sparsify.tasks.distillation_arguments import DistillationArguments
+    from sparsify.tasks.pruning_arguments import PruningArguments
+    from sparsify.tasks.quantization_arguments import QuantizationArguments
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +28,7 @@ def compile_flags(args: Arguments[Any]) -> None:
     Raises:
         InputError: There is a recipe too, or flags contradict each other.
     """
-    groups = [group for group in (args.pruning, args.distillation) if group is not None]
+    groups = _groups(args)
     for text in filter(None, (group.idle(args.explicit) for group in groups)):
         logger.warning("%s", text)
     if args.distillation is not None:
@@ -40,8 +43,14 @@ def compile_flags(args: Arguments[Any]) -> None:
     logger.info("the recipe that the flags stand for:\n%s", recipe.recipe)
 
 
+def _groups(args: Arguments[Any]) -> list[PruningArguments | DistillationArguments | QuantizationArguments]:
+    return [group for group in (args.pruning, args.distillation, args.quantization) if group is not None]
+
+
 def _draft(args: Arguments[Any]) -> Draft:
     """All entries: when and what, by the order of the groups."""
+    if args.quantization is not None and args.quantization.asked and args.quantization.one_shot(args.training.do_train):
+        return _one_shot(args, args.quantization)
     counted = "max_steps" in args.explicit and args.training.max_steps > 0
     length = Length(None if counted else float(args.training.num_train_epochs))
     draft = Draft()
@@ -52,13 +61,25 @@ def _draft(args: Arguments[Any]) -> Draft:
         draft.add(pruning_draft(args.pruning, length))
     if args.distillation is not None and args.distillation.asked:
         draft.add(distillation_draft(args.distillation))
+    if args.quantization is not None and args.quantization.asked:
+        draft.add(quantization_draft(args.quantization, args.training.do_train, args.recipe.num_calibration_samples))
     return draft
+
+
+def _one_shot(args: Arguments[Any], flags: QuantizationArguments) -> Draft:
+    if others := [group for group in _groups(args) if group.asked and group is not flags]:
+        given = next(f.name for f in dataclasses.fields(others[0]) if getattr(others[0], f.name) != f.default)
+        raise InputError(
+            f"--{given} acts while training, and --apply_quantization without --do_train quantizes the model as it is:"
+            " give --do_train, or leave one of them out"
+        )
+    args.recipe.one_shot = True
+    return quantization_draft(flags, False, args.recipe.num_calibration_samples)
 
 
 def _first(args: Arguments[Any]) -> str:
     """The first flag given that makes a recipe."""
-    groups = [group for group in (args.pruning, args.distillation) if group is not None and group.asked]
-    fields = [(group, field) for group in groups for field in dataclasses.fields(group)]
+    fields = [(group, field) for group in _groups(args) if group.asked for field in dataclasses.fields(group)]
     return next(f"--{field.name}" for group, field in fields if getattr(group, field.name) != field.default)
 
 

@@ -15,13 +15,14 @@ from sparsify.tasks.arguments import Arguments, ModelArguments, RecipeArguments
 from sparsify.tasks.catalog import data_arguments
 from sparsify.tasks.distillation_arguments import DistillationArguments
 from sparsify.tasks.pruning_arguments import PruningArguments
+from sparsify.tasks.quantization_arguments import QuantizationArguments
 
 
 class Parser(HfArgumentParser):
     """An argument parser that raises instead of exiting, and never abbreviates."""
 
     def __init__(self, task: str) -> None:
-        compiled = [PruningArguments, DistillationArguments]
+        compiled = [PruningArguments, DistillationArguments, QuantizationArguments]
         groups = [ModelArguments, data_arguments(task), RecipeArguments, *compiled, TrainingArguments]
         super().__init__(groups, prog=f"sparsify-train {task}", allow_abbrev=False)
 
@@ -43,9 +44,9 @@ class Parser(HfArgumentParser):
             raise InputError(" ".join(str(error).split())) from error
         if rest:
             raise InputError(self._unknown(rest))
-        model, data, recipe, pruning, distillation, training = parsed
+        model, data, recipe, pruning, distillation, quantization, training = parsed
         _suit_surroundings(training, explicit)
-        return Arguments(model, data, recipe, training, explicit, pruning, distillation)
+        return Arguments(model, data, recipe, training, explicit, pruning, distillation, quantization)
 
     def _unknown(self, rest: Sequence[str]) -> str:
         flags = [token for token in rest if token.startswith("--")]

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import set_seed
 
-from sparsify.distillation.teacher import NOT_FOR_TEACHERS
 from sparsify.errors import InputError
 from sparsify.export.checkpoint import RECIPE_FILE
 from sparsify.tasks.arguments import Arguments
 from sparsify.tasks.base import AnyTask, Job, Measure, Result
+from sparsify.tasks.calibration import calibration_batches
 from sparsify.tasks.compiled import compile_flags
 from sparsify.tasks.consent import settle
 from sparsify.tasks.folders import checkpoint_to_resume, move_into, writable
@@ -48,7 +48,7 @@ def run(task: AnyTask, args: Arguments[Any]) -> Result:
     teacher = teacher_of(args, manager, job)
     if args.recipe.one_shot and manager is not None:
         job.model.to(args.training.device)
-        manager.apply(job.model, calibration_data=_calibration(job, manager))
+        manager.apply(job.model, calibration_data=calibration_batches(job, manager))
     trainer = make_trainer(job)
     if manager is not None and not args.recipe.one_shot:
         manager.wrap(trainer, teacher=teacher)
@@ -66,6 +66,8 @@ def _run(
         if stop.asked and trainer.state.global_step < trainer.state.max_steps:
             result.interrupted = True
             return result
+        if manager is not None and manager.post_training:
+            manager.calibrate(job.model, calibration_batches(job, manager))
     if args.training.do_train or args.recipe.one_shot:
         _save(job, trainer, manager, folder)
     if args.training.do_eval:
@@ -140,18 +142,6 @@ def _prefixes(job: Job, role: str, prefix: str) -> list[tuple[str, str]]:
     """Splits of a role with the prefix of their metrics: MNLI has two of each, the second is ``eval_mm``."""
     names = [split for split in job.reading.encoded if split.split("_")[0] == role]
     return [(name, name.replace(role, prefix)) for name in names]
-
-
-def _calibration(job: Job, manager: ModifierManager) -> list[dict[str, Any]] | None:
-    if not any(m.kind == "quantization" for m in manager.modifiers):
-        return None
-    if "train" not in job.reading.encoded:
-        raise InputError("--one_shot calibrates quantizers on training data: give --train_file or --dataset_name")
-    features = job.reading.encoded["train"].features[: job.args.recipe.num_calibration_samples]
-    size, collate = job.args.training.per_device_train_batch_size, job.task.collator(job.reading.tokenizer)
-    batches = [collate([dict(f) for f in features[i : i + size]]) for i in range(0, len(features), size)]
-    device = job.args.training.device
-    return [{key: value.to(device) for key, value in batch.items() if key not in NOT_FOR_TEACHERS} for batch in batches]
 
 
 def _what_to_do(task: AnyTask, args: Arguments[Any]) -> None:

@@ -102,6 +102,9 @@ SETTINGS: dict[str, Setting] = {
         "    disable_quantization_observer_epoch: 1.5\n"
         "    freeze_bn_stats_epoch: 2.0"
     ),
+    "PostTrainingQuantizationModifier": Setting(
+        "- !PostTrainingQuantizationModifier {approach: static, num_calibration_samples: 8, observer: mse}"
+    ),
     "SetParamModifier": Setting('- !SetParamModifier {params: ["fc1.bias"], val: 0.25, start_epoch: 1.0}'),
     "GradualParamModifier": Setting(
         "- !GradualParamModifier\n"
@@ -170,6 +173,10 @@ PAIRS: dict[str, Setting] = {
         "- !DistillationModifier {hardness: 0.5, temperature: 2.0, distill_output_keys: [logits]}\n"
         "- !PerLayerDistillationModifier {student_layer_names: [fc1], gain: 0.5}\n"
         "- !OutputDistillationModifier {targets: fc2, comparison: cosine_similarity}"
+    ),
+    "prune, then quantize after training": Setting(
+        _GRADUAL.format(name="GMPruningModifier") + "- !PostTrainingQuantizationModifier {approach: dynamic}",
+        prunes=_FC,
     ),
     "taylor scores over all layers": Setting(
         _UNITS + "    score_type: taylor\n    global_sparsity: true\n    inter_func: linear"

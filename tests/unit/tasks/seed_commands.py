@@ -48,6 +48,18 @@ DENSE: dict[str, str] = {
     ),
 }
 
+_POST = "--model_name_or_path dense --dataset_name data --apply_quantization"
+QUANTIZED: dict[str, str] = {
+    "ner_static": (f"{_POST} --quantization_approach static --num_calibration_samples 50 --do_eval --output_dir out"),
+    "qa_static": (f"{_POST} --quantization_approach static --num_calibration_samples 40 --do_eval --output_dir out"),
+    "dynamic": f"{_POST} --quantization_approach dynamic --do_eval --output_dir out",
+    "ner_aware_pruned": (
+        f"{_POST} --apply_pruning --target_sparsity 0.1 --num_train_epochs 4 --max_train_samples 100 --do_train"
+        " --do_eval --output_dir out"
+    ),
+}
+"""Commands with quantization, by name of the golden recipe; without those that distil."""
+
 MIXED = """\
 pruning_configs=[
         {

@@ -1,0 +1,93 @@
+"""Quantization after training through the real commands, on a tiny model that has learnt its task."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sparsify import load_model
+from sparsify.cli.export import main as export
+from sparsify.cli.train import main
+from sparsify.quantization.layers import quantizers
+from tests.helpers import ner
+
+
+class World:
+    """A dense model and its data."""
+
+    def __init__(self, root: Path) -> None:
+        self.data = ner.data_files(root / "data")
+        self.dense = root / "dense"
+        base = ner.model_folder(root / "base")
+        learn = ("--do_train", "--do_eval", "--num_train_epochs", "6", "--learning_rate", "5e-3")
+        assert main(self.flags(self.dense, *learn, model=base)) == 0
+
+    def flags(self, output: Path, *more: str, model: Path | None = None) -> list[str]:
+        argv = ["token_classification", "--model_name_or_path", str(model or self.dense), "--output_dir", str(output)]
+        for split, path in self.data.items():
+            argv += [f"--{split}_file", str(path)]
+        return [*argv, "--per_device_train_batch_size", "8", "--report_to", "none", "--use_cpu", *more]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return World(tmp_path_factory.mktemp("post"))
+
+
+def results(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "all_results.json").read_text())
+    return found
+
+
+def exported(folder: Path, data: Path) -> dict[str, Any]:
+    assert export(["--model_path", str(folder), "--samples", str(data), "--eval", str(data)]) == 0
+    found: dict[str, Any] = json.loads((folder / "deployment" / "report.json").read_text())
+    return found
+
+
+def test_static_quantizes_evaluates_saves_and_exports(world: World, tmp_path: Path) -> None:
+    static = ("--apply_quantization", "--quantization_approach", "static", "--num_calibration_samples", "20")
+    assert main(world.flags(tmp_path, *static, "--do_eval")) == 0
+    f1 = results(tmp_path)["eval_f1"]
+    assert f1 >= results(world.dense)["eval_f1"] - 0.05 > 0.5
+    assert "num_calibration_samples: 20" in (tmp_path / "recipe.yaml").read_text()
+    model = load_model(tmp_path)
+    assert all(fq.enabled for fq in quantizers(model).values())
+    report = exported(tmp_path, world.data["validation"])
+    assert report["metrics"]["onnxruntime"]["f1"] == pytest.approx(f1, abs=0.02)
+    assert report["verification"]["weights"]["int8"] == report["verification"]["weights"]["compared"]
+    assert report["verification"]["operators"]["float_ops"] == []
+
+
+def test_training_then_static(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    both = ("--do_train", "--num_train_epochs", "1", "--apply_pruning", "--target_sparsity", "0.3", "--max_steps", "8")
+    static = ("--apply_quantization", "--quantization_approach", "static")
+    assert main(world.flags(tmp_path, *both, *static, "--pruning_approach", "magnitude")) == 0, capsys.readouterr().err
+    model = load_model(tmp_path)
+    dense = model.get_submodule("bert.encoder.layer.0.intermediate.dense")
+    assert all(fq.enabled for fq in quantizers(model).values())
+    rounded: torch.Tensor = dense.weight_fq(dense.weight)  # type: ignore[operator]
+    masked = dense.weight == 0
+    assert int(masked.sum()) > 0  # type: ignore[union-attr, operator, arg-type]
+    assert bool((rounded[masked] == 0).all())
+
+
+def test_static_needs_training_data(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = world.flags(tmp_path, "--apply_quantization", "--quantization_approach", "static", "--do_eval")
+    index = flags.index("--train_file")
+    assert main([*flags[:index], *flags[index + 2 :]]) == 2
+    assert "calibrated on training data" in capsys.readouterr().err
+
+
+def test_flag_and_recipe_may_not_differ(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("quantization_modifiers:\n  - !PostTrainingQuantizationModifier {num_calibration_samples: 4}\n")
+    flags = world.flags(tmp_path / "out", "--recipe", str(recipe), "--one_shot", "--num_calibration_samples", "5")
+    assert main(flags) == 2
+    assert "--set PostTrainingQuantizationModifier.num_calibration_samples=5" in " ".join(
+        capsys.readouterr().err.split()
+    )
