@@ -22,11 +22,14 @@ class Tap:
         modules: By name; what each gave last is kept.
         offload: Keep it in the CPU's memory.
         gradients: Record only forwards that build a graph (training of a student, not its evaluation).
+
+    Attributes:
+        names: Of the modules.
     """
 
     def __init__(self, modules: Mapping[str, nn.Module], *, offload: bool = False, gradients: bool = False) -> None:
         self.on = True
-        self._names = tuple(modules)
+        self.names = tuple(modules)
         self._found: dict[str, Tensor] = {}
         self._offload, self._gradients = offload, gradients
         self._handles: list[RemovableHandle] = [
@@ -47,9 +50,9 @@ class Tap:
         Raises:
             InputError: A module took no part in the forward.
         """
-        if idle := [name for name in self._names if name not in self._found]:
+        if idle := [name for name in self.names if name not in self._found]:
             raise InputError(f"distillation: {idle[0]} took no part in the forward pass: choose other layers")
-        found = [self._found[name] for name in self._names]
+        found = [self._found[name] for name in self.names]
         self._found = {}
         return found
 

@@ -110,7 +110,7 @@ def matching_keys(student: Mapping[str, Any], teacher: Mapping[str, Any], wanted
         InputError: A wanted one is missing or no tensor of logits, or no output is shared.
     """
     if wanted is None:
-        both = [k for k in student if k in teacher and _is_logits(k, student[k]) and _is_logits(k, teacher[k])]
+        both = [k for k in student if k in teacher and is_logits(k, student[k]) and is_logits(k, teacher[k])]
         named = [k for k in both if k.endswith("logits")]
         if not both:
             raise InputError(
@@ -122,7 +122,7 @@ def matching_keys(student: Mapping[str, Any], teacher: Mapping[str, Any], wanted
         for who, outputs in (("student", student), ("teacher", teacher)):
             if key not in outputs:
                 raise InputError(f"distillation: the {who} gives no output {key!r}; it gives {_listed(outputs)}")
-            if not _is_logits(key, outputs[key]):
+            if not is_logits(key, outputs[key]):
                 raise InputError(
                     f"distillation: output {key!r} of the {who} is {_kind(outputs[key])}; wanted floating logits "
                     f"[batch, ..., classes]"
@@ -130,7 +130,8 @@ def matching_keys(student: Mapping[str, Any], teacher: Mapping[str, Any], wanted
     return list(wanted)
 
 
-def _is_logits(key: str, value: object) -> bool:
+def is_logits(key: str, value: object) -> bool:
+    """Whether an output can be a tensor of logits: floats, [batch, ..., classes], and no hidden state by name."""
     return isinstance(value, Tensor) and value.is_floating_point() and value.dim() >= 2 and key not in _NOT_LOGITS
 
 

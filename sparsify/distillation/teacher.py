@@ -7,14 +7,18 @@ import inspect
 import logging
 import operator
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from sparsify.distillation.features import Tap
 from sparsify.distillation.losses import named_outputs
 from sparsify.errors import InputError
+
+if TYPE_CHECKING:
+    from sparsify.distillation.cache import AnswerCache
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +26,11 @@ NOT_FOR_TEACHERS = frozenset(
     {"labels", "label", "label_ids", "start_positions", "end_positions", "next_sentence_label", "num_items_in_batch"}
 )
 """Inputs that only serve to compute a loss."""
+
+
+def layer_key(name: str) -> str:
+    """Under which name a teacher that is listened to answers with what a layer gives."""
+    return f"layer {name}"
 
 
 class Teacher(nn.Module):
@@ -56,6 +65,8 @@ class Teacher(nn.Module):
         self.is_self = False
         self.shared = False
         self._answered: tuple[_Question, dict[str, Any]] | None = None
+        self._taps: list[Tap] = []
+        self._cache: AnswerCache | None = None
         self._follows = device is None
         self._input_keys = None if input_keys is None else tuple(input_keys)
         self._order = None if student is None else _checked(getattr(student, "config", None), model)
@@ -69,7 +80,12 @@ class Teacher(nn.Module):
         """Outputs by name, for a batch that may hold more than the teacher reads.
 
         A shared one that is asked again about the same tensors gives the same answer at no cost.
+
+        Raises:
+            InputError: It answers from a cache, and the batch does not say of which examples it is made.
         """
+        if self._cache is not None:
+            return self._cache.answer(inputs)
         if not self.shared:
             return self._answer(args, self._chosen(inputs))
         asked = _Question(args, self._chosen(inputs))
@@ -85,7 +101,42 @@ class Teacher(nn.Module):
             outputs = named_outputs(self.model(*(_moved(a, weight) for a in args), **chosen))
         if self._order is not None and isinstance(logits := outputs.get("logits"), Tensor):
             outputs["logits"] = logits.index_select(-1, self._order.to(logits.device))
+        for tap in self._taps:
+            outputs |= dict(zip(tap.names, tap.take(), strict=True))
         return outputs
+
+    def listen(self, layers: Mapping[str, nn.Module], *, offload: bool = False) -> Callable[[], None]:
+        """Answer with what these layers give as well, each by its ``layer_key``.
+
+        Args:
+            layers: By name.
+            offload: Keep it in the CPU's memory.
+
+        Returns:
+            Call it to stop.
+
+        Raises:
+            InputError: It answers from a cache, which lacks one of them.
+        """
+        if self._cache is not None:
+            self._cache.check([layer_key(name) for name in layers])
+            return lambda: None
+        tap = Tap({layer_key(name): layer for name, layer in layers.items()}, offload=offload)
+        self._taps.append(tap)
+        self._answered = None
+
+        def stop() -> None:
+            tap.close()
+            if tap in self._taps:
+                self._taps.remove(tap)
+
+        return stop
+
+    def answer_from(self, cache: AnswerCache) -> Teacher:
+        """Run no more: what it would answer is in ``cache``. The model goes to the CPU's memory and stays there."""
+        self._cache, self._follows = cache, False
+        self.model.to("cpu")
+        return self
 
     def attach(self, student: nn.Module, input_keys: Sequence[str] | None = None) -> Teacher:
         """Go where the student is, unless a device was given, and read ``input_keys``."""
@@ -96,6 +147,20 @@ class Teacher(nn.Module):
         if input_keys is not None:
             self._input_keys = tuple(input_keys)
         return self
+
+    def reads(self, inputs: Sequence[str]) -> list[str]:
+        """Which of these inputs it is given."""
+        return list(self._chosen(dict.fromkeys(inputs)))
+
+    @property
+    def answers_from_cache(self) -> bool:
+        """Whether it is not run any more."""
+        return self._cache is not None
+
+    @property
+    def order(self) -> list[int] | None:
+        """Its class that stands for each of the student's; None where the order is the same."""
+        return None if self._order is None else [int(i) for i in self._order]
 
     def _chosen(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         if self._input_keys is not None:

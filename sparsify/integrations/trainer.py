@@ -14,6 +14,7 @@ from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from sparsify.clock import Clock
+from sparsify.distillation.cache import EXAMPLE_INDEX
 from sparsify.errors import InputError, StateError
 from sparsify.export.checkpoint import RECIPE_FILE
 from sparsify.manager import unwrap, unwrap_optimizer
@@ -119,8 +120,6 @@ class WrappedTrainer:
         model = unwrap(trainer.model)
         if self.teacher is None and self.manager.needs_teacher:
             raise InputError("the recipe distils: wrap(trainer, teacher=...) needs a teacher model, or 'self'")
-        if isinstance(self.teacher, nn.Module):
-            self.teacher.to(trainer.args.device)
         self.manager.apply_structure(model)
         trainer.add_callback(RecipeCallback(self))
         for name in ("train", "save_model", "log", "_load_best_model"):
@@ -215,6 +214,7 @@ class WrappedTrainer:
     ) -> Any:
         """The trainer's loss plus the recipe's terms, in training only and scaled as the trainer scales its own."""
         kept = dict(inputs)  # label smoothing and loss functions pop the labels
+        inputs = {key: value for key, value in inputs.items() if key != EXAMPLE_INDEX}
         if not model.training or self._run is None:
             return original(model, inputs, return_outputs, num_items_in_batch=num_items_in_batch, **kwargs)
         loss, outputs = original(model, inputs, True, num_items_in_batch=num_items_in_batch, **kwargs)

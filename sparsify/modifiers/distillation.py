@@ -42,6 +42,11 @@ class DistillationModifier(TaughtModifier):
         """As ``teacher_input_keys`` says."""
         return self.teacher_input_keys or None
 
+    @property
+    def outputs_of_teacher(self) -> list[str] | None:
+        """As ``distill_output_keys`` says."""
+        return self.distill_output_keys or None
+
     def values(self, epoch: float) -> dict[str, float]:
         """The hardness, while it acts."""
         return {"distillation_hardness": self.hardness} if self.active(epoch) else {}
@@ -56,7 +61,7 @@ class DistillationModifier(TaughtModifier):
             return loss
         ours = named_outputs(outputs)
         theirs = self.ask(inputs)
-        keys = matching_keys(ours, theirs, self.distill_output_keys or None)
+        keys = matching_keys(ours, theirs, self.outputs_of_teacher)
         batch = inputs if isinstance(inputs, Mapping) else {}
         terms = [self._term(run, key, ours[key], theirs[key], batch) for key in keys]
         return (1.0 - self.hardness) * loss + self.hardness * torch.stack(terms).mean().to(loss.device)

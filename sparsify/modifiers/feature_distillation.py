@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sparsify.distillation.features import Tap, relative_error, squared_error
 from sparsify.distillation.projections import Projections
+from sparsify.distillation.teacher import layer_key
 from sparsify.errors import InputError, Problem, RecipeError
 from sparsify.modifiers.base import Flag, Run
 from sparsify.modifiers.masking import Selectors
@@ -24,9 +25,16 @@ Pairs = list[tuple[tuple[str, nn.Module], tuple[str, nn.Module]]]
 class FeatureDistillation(TaughtModifier):
     """Compares layers of the student with layers of the teacher."""
 
-    _taps: tuple[Tap, Tap] | None = PrivateAttr(default=None)
+    _tap: Tap | None = PrivateAttr(default=None)
+    _stop: Callable[[], None] | None = PrivateAttr(default=None)
+    _theirs: list[str] = PrivateAttr(default_factory=list)
     _names: list[str] = PrivateAttr(default_factory=list)
     _projections: Projections = PrivateAttr(default_factory=Projections)
+
+    @property
+    def outputs_of_teacher(self) -> list[str] | None:
+        """None of the model itself."""
+        return []
 
     def pairs(self, student: nn.Module, teacher: nn.Module) -> Pairs:
         """Layers to compare."""
@@ -69,14 +77,20 @@ class FeatureDistillation(TaughtModifier):
             return
         pairs = self.pairs(run.model, self._teacher.model)
         self._names = [name for (name, _), _ in pairs]
+        self._theirs = [layer_key(name) for _, (name, _) in pairs]
         ours = {f"{i} {name}": layer for i, ((name, layer), _) in enumerate(pairs)}
-        theirs = {f"{i} {name}": layer for i, (_, (name, layer)) in enumerate(pairs)}
-        self._taps = (Tap(ours, gradients=True), Tap(theirs, offload=self.offloads))
+        self._tap = Tap(ours, gradients=True)
+        self._stop = self._teacher.listen(dict(theirs for _, theirs in pairs), offload=self.offloads)
+
+    def layers_of_teacher(self, student: nn.Module, teacher: nn.Module) -> dict[str, nn.Module]:
+        """Those of the pairs."""
+        return dict(theirs for _, theirs in self.pairs(student, teacher))
 
     def distances(self, inputs: Any) -> list[Tensor]:
         """Of each pair of layers, for a batch that the student has just seen."""
-        self.ask(inputs)
-        mine, other = (tap.take() for tap in self._taps or ())
+        answers = self.ask(inputs)
+        mine = [] if self._tap is None else self._tap.take()
+        other: list[Tensor] = [answers[key] for key in self._theirs]
         mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
         mask = mask if isinstance(mask, Tensor) else None
         with torch.autocast(mine[0].device.type, enabled=False):  # sums over positions must not be rounded to bf16
@@ -99,9 +113,11 @@ class FeatureDistillation(TaughtModifier):
 
     def on_end(self, run: Run) -> None:
         """Listen no more."""
-        for tap in self._taps or ():
-            tap.close()
-        self._taps = None
+        if self._tap is not None:
+            self._tap.close()
+        if self._stop is not None:
+            self._stop()
+        self._tap = self._stop = None
 
     def on_detach(self, run: Run) -> None:
         """Remove the hooks and let the teacher go."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 from pydantic import PrivateAttr
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparsify.distillation.losses import IGNORED
 from sparsify.distillation.teacher import Teacher, as_teacher
@@ -26,6 +26,15 @@ class TaughtModifier(Modifier):
     def inputs_of_teacher(self) -> list[str] | None:
         """Names of the inputs that the teacher gets; None: all that it accepts."""
         return None
+
+    @property
+    def outputs_of_teacher(self) -> list[str] | None:
+        """Names of the teacher's outputs that it compares; None: all logits."""
+        return None
+
+    def layers_of_teacher(self, student: nn.Module, teacher: nn.Module) -> dict[str, nn.Module]:
+        """Layers of the teacher that it compares, by name."""
+        return {}
 
     def active(self, epoch: float) -> bool:
         """Whether it acts at ``epoch``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Literal
 
 from sparsify.tasks.arguments import flag
 
@@ -13,6 +14,9 @@ class DistillationArguments:
     """Distillation without a recipe file, as the scripts of Neural Compressor and optimum-intel had it."""
 
     apply_distillation: bool = flag(False, "Learn from a teacher's outputs beside the labels; name the teacher.")
+    distill_loss_weight: float = flag(
+        0.0, "Train on this times the squared error to the teacher's last hidden state, in place of the task's loss."
+    )
     teacher_model_name_or_path: str | None = flag(
         None,
         "Teacher, as --distill_teacher: a folder, stub or Hub id, or self, the model as it is at the start (default"
@@ -24,8 +28,17 @@ class DistillationArguments:
     )
     loss_weights: list[float] | None = flag(None, "Their weights (default: 0.5 0.5).")  # noqa: RUF009
     temperature: float = flag(1.0, "Softmax temperature of --apply_distillation.")
-    distill_loss_weight: float = flag(
-        0.0, "Train on this times the squared error to the teacher's last hidden state, in place of the task's loss."
+
+    generate_teacher_logits: bool = flag(
+        False,
+        "Ask the teacher about all training data once, keep what it says on disk, and use it in every later step"
+        " and run.",
+    )
+    teacher_cache_dir: str | None = flag(
+        None, "Folder for that (default: teachers in SPARSIFY_CACHE, ~/.cache/sparsify)."
+    )
+    teacher_logits_dtype: Literal["float32", "float16", "bfloat16"] = flag(
+        "float32", "In what it is stored: float32 is exact, the others round and take half the space."
     )
 
     @property

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import set_seed
 
+from sparsify.distillation.teacher import Teacher
 from sparsify.errors import InputError
 from sparsify.export.checkpoint import RECIPE_FILE
 from sparsify.tasks.arguments import Arguments
@@ -21,6 +22,7 @@ from sparsify.tasks.prepare import make_trainer, prepare, save_results
 from sparsify.tasks.recipes import check_start, load_manager, teacher_of
 from sparsify.tasks.samples import save_samples
 from sparsify.tasks.stop import stops_cleanly
+from sparsify.tasks.teacher_cache import keep_teacher, number_examples
 
 if TYPE_CHECKING:
     from transformers import EvalPrediction, Trainer
@@ -45,11 +47,13 @@ def run(task: AnyTask, args: Arguments[Any]) -> Result:
     set_seed(args.training.seed)
     job = prepare(task, args)
     check_start(job, manager)
-    teacher = teacher_of(args, manager, job)
+    teacher = keep_teacher(job, manager, teacher_of(args, manager, job))
     if args.recipe.one_shot and manager is not None:
         job.model.to(args.training.device)
         manager.apply(job.model, calibration_data=calibration_batches(job, manager))
     trainer = make_trainer(job)
+    if isinstance(teacher, Teacher) and teacher.answers_from_cache:
+        number_examples(trainer)
     if manager is not None and not args.recipe.one_shot:
         manager.wrap(trainer, teacher=teacher)
     return _run(job, trainer, manager, folder, resume)
