@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,13 +163,16 @@ def _evaluation(args: argparse.Namespace, shapes: Shapes) -> Evaluate | None:
         return None
     from sparsify.export.source import read_config
     from sparsify.export.task import resolve_task
-    from sparsify.tasks.catalog import SPELLINGS
+    from sparsify.tasks.catalog import SPELLINGS, data_arguments
     from sparsify.tasks.evaluation import evaluation
 
     task, _ = resolve_task(read_config(Path(args.model_path)).get("architectures"), args.task)
     if task.name not in SPELLINGS:
         raise InputError(f"--eval knows {', '.join(SPELLINGS)}; the model does {task.name}.")
     flags = {name: getattr(args, name) for name in _DATA_FLAGS if getattr(args, name) is not None}
+    known = {field.name for field in dataclasses.fields(data_arguments(task.name))}
+    if strange := sorted(set(flags) - known):
+        raise InputError(f"--{strange[0]} says nothing about data of {task.name}: leave it out")
     return evaluation(task.name, args.eval, shapes=shapes, model=args.model_path, **flags)
 
 

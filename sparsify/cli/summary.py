@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _METRICS = (
     *("f1", "precision", "recall", "accuracy", "f1_micro", "f1_macro"),
-    *("exact_match", "HasAns_f1", "NoAns_f1", "best_f1", "best_f1_thresh"),
+    *("perplexity", "exact_match", "HasAns_f1", "NoAns_f1", "best_f1", "best_f1_thresh"),
     *("matthews_correlation", "pearson", "spearmanr", "combined_score", "mse", "loss"),
 )
 

@@ -16,9 +16,10 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "token_classification": ("ner", "pos", "chunk"),
     "text_classification": ("glue", "sequence_classification", "sentiment_analysis", *GLUE),
     "question_answering": ("qa", "squad", "squad_v2"),
+    "masked_language_modeling": ("mlm", "masked_lm", "fill_mask"),
 }
 """Each task with the other names that a command line may give it. Packages of the same names hold them."""
-_LATER = {"masked_language_modeling", "text_generation"}
+_LATER = {"text_generation"}
 
 
 def task_name(text: str) -> str:

@@ -29,6 +29,7 @@ class HubData:
 _PARQUET = "refs/convert/parquet"
 MOVED: dict[str, HubData] = {
     "glue": HubData("nyu-mll/glue"),
+    "wikitext": HubData("Salesforce/wikitext"),
     "squad": HubData("rajpurkar/squad"),
     "squad_v2": HubData("rajpurkar/squad_v2"),
     "conll2003": HubData("lhoestq/conll2003"),

@@ -16,7 +16,7 @@ from sparsify.tasks.arguments import Arguments
 from sparsify.tasks.base import AnyTask, Job, Reading
 from sparsify.tasks.best import BestAfter
 from sparsify.tasks.datasets import limited, load_splits
-from sparsify.tasks.sampling import set_samplers
+from sparsify.tasks.sampling import EpochOfData, set_samplers
 from sparsify.tasks.tokenizers import check_vocabulary, load_tokenizer, sequence_limit
 
 
@@ -69,6 +69,8 @@ def make_trainer(job: Job) -> Trainer:
         preprocess_logits_for_metrics=task.for_metrics,
         callbacks=None if early is None else [BestAfter(early)],
     )
+    if hasattr(trainer.train_dataset, "set_epoch"):
+        trainer.add_callback(EpochOfData(trainer.train_dataset))
     trainer.label_names = ["labels"]  # a question answering model has others, which only its own loss reads
     set_samplers(trainer)
     return trainer

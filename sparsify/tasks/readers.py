@@ -83,6 +83,25 @@ def read_table(path: str | Path, *, text_column: str = "tokens", label_column: s
     return Table(str(path), columns, [row for _, row in pairs], [line for line, _ in pairs], {})
 
 
+def is_plain_text(path: str | Path) -> bool:
+    """Whether a file's name says that it holds text and nothing else."""
+    names = [s.lower() for s in Path(path).suffixes if s.lower() != ".gz"]
+    return bool(names) and names[-1] in (".txt", ".text", ".raw")
+
+
+def read_lines(path: str | Path) -> Table:
+    """The lines of a text file, plain or gzipped, as rows with one column, ``text``.
+
+    Raises:
+        InputError: No such file, or it is not UTF-8 text.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise InputError(f"no file {path}" + _neighbours(path))
+    lines = _text(path).split("\n")
+    return Table(str(path), ["text"], [{"text": line} for line in lines], list(range(1, len(lines) + 1)), {})
+
+
 def _reader(path: Path, text_column: str, label_column: str) -> Callable[[str, str], Iterator[Row]]:
     names = [s.lower() for s in path.suffixes if s.lower() != ".gz"]
     suffix = names[-1] if names else ""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import Sampler
+from transformers import TrainerCallback
 
 if TYPE_CHECKING:
     from transformers import Trainer
@@ -50,6 +51,17 @@ class LengthGroupedSampler(Sampler[int]):
         for index in torch.randperm(len(full), generator=generator).tolist():
             yield from full[index]
         yield from rest
+
+
+class EpochOfData(TrainerCallback):
+    """Tells a data set that changes with the epoch which one begins, also where a resumed run begins in its middle."""
+
+    def __init__(self, data: Any) -> None:
+        self._data = data
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Tell it."""
+        self._data.set_epoch(int(state.epoch or 0))
 
 
 def set_samplers(trainer: Trainer) -> None:

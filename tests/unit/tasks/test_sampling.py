@@ -7,8 +7,9 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import TrainerControl, TrainerState
 
-from sparsify.tasks.sampling import LengthGroupedSampler, set_samplers
+from sparsify.tasks.sampling import EpochOfData, LengthGroupedSampler, set_samplers
 
 
 @given(lengths=st.lists(st.integers(1, 60), max_size=300), batch=st.integers(1, 9), epoch=st.integers(0, 5))
@@ -53,3 +54,17 @@ def test_other_strategies_are_left_alone() -> None:
     trainer: Any = SimpleNamespace(args=SimpleNamespace(train_sampling_strategy="random"), _get_eval_sampler=None)
     set_samplers(trainer)
     assert trainer._get_eval_sampler is None
+
+
+def test_data_that_changes_with_the_epoch_is_told_which_one_begins() -> None:
+    class Data:
+        epoch = -1
+
+        def set_epoch(self, epoch: int) -> None:
+            self.epoch = epoch
+
+    data = Data()
+    callback = EpochOfData(data)
+    for reached, epoch in ((None, 0), (0.0, 0), (1.0, 1), (2.5, 2)):  # a resumed run begins inside an epoch
+        callback.on_epoch_begin(None, TrainerState(epoch=reached), TrainerControl())
+        assert data.epoch == epoch

@@ -1,0 +1,1 @@
+"""Masked language modeling: pretraining an encoder further on plain text, to make sparse upstream checkpoints."""
