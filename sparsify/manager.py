@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +17,7 @@ from sparsify.clock import Clock
 from sparsify.distillation.teacher import Teacher, as_teacher, self_teacher
 from sparsify.errors import InputError, Problem, RecipeError
 from sparsify.modifiers.base import LearningRateBase, Modifier
+from sparsify.modifiers.composition import hold, zeros_to_hold
 from sparsify.modifiers.post_training import PostTrainingQuantizationModifier
 from sparsify.modifiers.quantization import QuantizationModifier
 from sparsify.modifiers.registry import build
@@ -24,6 +25,7 @@ from sparsify.plan import conflicts, epochs_of, not_available
 from sparsify.pruning.shrink import Shrinkage, shrink
 from sparsify.quantization.calibrate import calibrate
 from sparsify.quantization.layers import quantizers
+from sparsify.recipe.compose import composed, with_entries
 from sparsify.recipe.recipe import Recipe
 from sparsify.run import TrainingRun, settle
 from sparsify.select import names_of
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 _SHOWN = 5
+_KEPT = "Written out with the modifier that holds the zeros which the model began with."
 T = TypeVar("T")
 
 
@@ -70,15 +73,37 @@ class ModifierManager:
 
     Attributes:
         recipe: The recipe it came from.
+        record: What is saved beside weights: the recipe, after those that made the model before (``after``).
         modifiers: Its modifiers, in file order.
         warnings: What was read in spite of something odd about it.
     """
 
     def __init__(self, recipe: Recipe, *, distillation: bool = True, problems: Sequence[Problem] = ()) -> None:
-        self.recipe = recipe
+        self.recipe = self.record = recipe
+        self._distils = distillation
         self.warnings = [*recipe.warnings]
         modifiers = build(recipe, problems, self.warnings)
         self.modifiers: list[Modifier] = [m for m in modifiers if distillation or m.kind != "distillation"]
+
+    def after(self, before: Recipe, model: nn.Module, left_out: Collection[str] = ()) -> ModifierManager:
+        """This recipe as the next one of a model that another has made.
+
+        What that one pruned and this one says nothing of is held at zero, by a modifier added to this one. The record
+        is both, one after the other, so that what is saved can be built again.
+
+        Args:
+            before: The recipe that made ``model``.
+            left_out: Types of its modifiers that the model has nothing of.
+
+        Returns:
+            A new manager.
+        """
+        made = ModifierManager(before).modifiers
+        held = zeros_to_hold(made, self.modifiers, model)
+        recipe = with_entries(self.recipe, hold(held), _KEPT) if held else self.recipe
+        found = ModifierManager(recipe, distillation=self._distils)
+        found.record = composed(before, recipe, left_out)
+        return found
 
     @property
     def max_epochs(self) -> int:

@@ -233,7 +233,7 @@ class WrappedTrainer:
         result = original(output_dir, _internal_call=_internal_call)
         folder = Path(output_dir or self.trainer.args.output_dir)
         if self.trainer.args.should_save:
-            self.manager.recipe.save(folder / RECIPE_FILE)
+            self.manager.record.save(folder / RECIPE_FILE)
             if self._run is not None and folder.name.startswith(PREFIX_CHECKPOINT_DIR):
                 write_state(folder / STATE_FILE, self._run.state_dict())
         return result

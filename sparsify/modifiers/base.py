@@ -122,6 +122,7 @@ class Modifier(BaseModel):
     _offset: float = PrivateAttr(default=0.0)
     _begin: float = PrivateAttr(default=0.0)
     _length: float | None = PrivateAttr(default=None)
+    _training: tuple[float, float] = PrivateAttr(default=(0.0, -1.0))
     _unsettled: Unsettled | None = PrivateAttr(default=None)
     _place: Problem | None = PrivateAttr(default=None)
 
@@ -155,6 +156,20 @@ class Modifier(BaseModel):
             length: Epochs of its stage; None: to the end of the run.
         """
         self._key, self._offset, self._begin, self._length = key, offset, begin, length
+
+    def place_training(self, begin: float, end: float) -> None:
+        """Say in which of several trainings the modifier stands; what never ends does not outlast it.
+
+        Args:
+            begin: Epoch of the run at which that training begins.
+            end: Where the next one begins; -1: it is the last.
+        """
+        self._training = (begin, end)
+
+    @property
+    def before_training(self) -> bool:
+        """Whether it begins with its training, not in the middle of it."""
+        return self.start <= self._training[0]
 
     def leave_unsettled(self, unsettled: Unsettled) -> None:
         """Say that some times depend on the run; until ``settle`` the fields hold a guess."""
@@ -199,7 +214,7 @@ class Modifier(BaseModel):
     @property
     def end(self) -> float:
         """Epoch of the run at which it ends; -1 for never."""
-        return -1.0 if self.end_epoch < 0 else self._offset + self.end_epoch
+        return self._training[1] if self.end_epoch < 0 else self._offset + self.end_epoch
 
     def last_epoch(self) -> float:
         """Latest epoch of the run that any of its time fields names (0 if none): the run must last so long.

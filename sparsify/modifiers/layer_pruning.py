@@ -39,9 +39,9 @@ class LayerPruningModifier(Modifier):
     @property
     def unavailable(self) -> str | None:
         """Layers that go, or come back, in the middle of a run."""
-        if self.start > 0:
+        if not self.before_training:
             return f"LayerPruningModifier with start_epoch {self.start:g}: layers are taken out before training only"
-        return None if self.end < 0 else "LayerPruningModifier with an end_epoch: layers do not come back"
+        return None if self.end_epoch < 0 else "LayerPruningModifier with an end_epoch: layers do not come back"
 
     def matched(self, model: nn.Module) -> tuple[str, ...]:
         """Names of the parameters that would go; see the base class."""

@@ -49,7 +49,9 @@ def extended(source: SourceText, above: tuple[str, ...] = ()) -> SourceText:
     if problems := [*document.problems, *below.problems]:
         raise RecipeError(problems)
     document.root.variables.pop(EXTENDS, None)
-    return flattened(_joined(below, document), source, name.text)
+    return flattened(
+        _joined(below, document), source, f"{source.origin}, written out with what it extends: {name.text}"
+    )
 
 
 def _extended_name(source: SourceText) -> ScalarNode | None:

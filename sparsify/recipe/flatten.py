@@ -1,4 +1,4 @@
-"""A recipe that extends another as one text of its own, each part of which still knows where it was written."""
+"""A recipe put together from several as one text of its own, each part of which still knows where it was written."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from sparsify.recipe.scalars import scalar, written
 _GROUP = "modifiers"
 
 
-def flattened(document: Document, source: SourceText, base: str) -> SourceText:
+def flattened(document: Document, source: SourceText, header: str) -> SourceText:
     """``document`` written out in tag style, its anchors resolved, its expressions kept.
 
     Args:
         document: The merged recipe.
-        source: The recipe that extends.
-        base: What it extends, for the first line.
+        source: The recipe that others were merged into.
+        header: What came of it, for the first line, a comment.
 
     Raises:
         RecipeError: A value cannot be written, or the text gets too long.
     """
     writer = _Writer(source.mark(0, 0))
-    writer.line(0, f"# {_printable(source.origin)}, written out with what it extends: {_printable(base)}")
+    writer.line(0, f"# {_printable(header)}")
     writer.section(document.root, 0)
     for stage in document.stages:
         writer.line(0, f"{written(stage.name)}:")
@@ -69,7 +69,9 @@ class _Writer:
         self.lines[-1] += text
         self.length += len(text)
         if self.length > MAX_CHARACTERS:
-            raise RecipeError(problem(self.last, f"too long with what it extends: over {MAX_CHARACTERS} characters"))
+            raise RecipeError(
+                problem(self.last, f"too long with what it extends or goes on from: over {MAX_CHARACTERS} characters")
+            )
 
     def section(self, section: Section, level: int) -> None:
         for name, node in section.variables.items():

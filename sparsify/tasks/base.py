@@ -110,13 +110,15 @@ class Job:
     """All parts of a run, ready to go.
 
     Attributes:
-        own_recipe: The recipe that the model to start from was made by, where its structure was built again.
+        own_recipe: The recipe that the model to start from was made by.
+        left_out: Types of that recipe's modifiers of which the model has nothing.
     """
 
     args: Arguments[Any]
     reading: AnyReading
     model: nn.Module
     own_recipe: Path | None = None
+    left_out: tuple[str, ...] = ()
 
     @property
     def task(self) -> AnyTask:

@@ -21,6 +21,7 @@ from sparsify.export.task import Task
 from sparsify.pruning.widths import read_widths
 from sparsify.tasks import hub
 from sparsify.tasks.arguments import ModelArguments
+from sparsify.tasks.composition import readable
 from sparsify.tasks.labels import generic
 
 logger = logging.getLogger(__name__)
@@ -80,11 +81,13 @@ class Loaded:
 
     Attributes:
         model: The model, in fp32.
-        recipe: The recipe that it was made by, where that built part of it.
+        recipe: The recipe that it was made by.
+        left_out: Types of that recipe's modifiers of which the model has nothing.
     """
 
     model: nn.Module
     recipe: Path | None = None
+    left_out: tuple[str, ...] = ()
 
 
 def load(kind: Task, name: str, config: Any, labels: Sequence[str], args: ModelArguments) -> Loaded:
@@ -109,7 +112,11 @@ def load(kind: Task, name: str, config: Any, labels: Sequence[str], args: ModelA
     if same_head and (Path(name) / RECIPE_FILE).is_file():
         with quiet_transformers():
             return Loaded(load_model(name, config=config), Path(name) / RECIPE_FILE)
-    return Loaded(_pretrained(kind, name, config, args))
+    model, info = _pretrained(kind, name, config, args)
+    own = Path(name) / RECIPE_FILE
+    recipe, left_out = readable(own, model) if own.is_file() else (None, ())
+    _say_new(kind, name, model, info)
+    return Loaded(model, recipe, left_out)
 
 
 def _say_renamed(kind: Task, name: str, config: Any, labels: Sequence[str]) -> None:
@@ -143,7 +150,7 @@ def _does(kind: Task, config: Any) -> bool:
     return any(name.endswith(kind.suffix) for name in config.architectures or ())
 
 
-def _pretrained(kind: Task, name: str, config: Any, args: ModelArguments) -> nn.Module:
+def _pretrained(kind: Task, name: str, config: Any, args: ModelArguments) -> tuple[nn.Module, dict[str, Any]]:
     import transformers
 
     auto: Any = getattr(transformers, f"AutoModel{kind.suffix}")
@@ -162,12 +169,12 @@ def _pretrained(kind: Task, name: str, config: Any, args: ModelArguments) -> nn.
         )
         if cls is not auto:
             model.__class__ = cls
-    _say_new(kind, name, model, info)
-    return model
+    return model, info
 
 
 def _say_new(kind: Task, name: str, model: nn.Module, info: dict[str, Any]) -> None:
     fresh = {*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])}
+    fresh &= dict(model.named_parameters(remove_duplicate=False)).keys()  # not those of layers that were taken out
     prefix = f"{getattr(model, 'base_model_prefix', '')}."
     head = sorted(key for key in fresh if not key.startswith(prefix))
     body = sorted(fresh - set(head))

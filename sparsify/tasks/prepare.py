@@ -41,7 +41,7 @@ def prepare(task: AnyTask, args: Arguments[Any]) -> Job:
     loaded = models.load(task.kind, name, config, labels, args.model)
     reading = Reading(task, args.data, splits, labels, tokenizer, config, limit)
     reading.encode(set(inspect.signature(loaded.model.forward).parameters))
-    return Job(args, reading, loaded.model, loaded.recipe)
+    return Job(args, reading, loaded.model, loaded.recipe, loaded.left_out)
 
 
 def _tokenizer(task: AnyTask, model: str, args: Arguments[Any]) -> Any:

@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING, Any
 from sparsify.distillation.teacher import Teacher
 from sparsify.errors import InputError
 from sparsify.manager import load_recipe
-from sparsify.modifiers.layer_pruning import LayerPruningModifier
-from sparsify.pruning.skip import skipped
-from sparsify.quantization.layers import quantizers
 from sparsify.tasks import models
 from sparsify.tasks.arguments import Arguments, RecipeArguments
 
@@ -50,32 +47,6 @@ def load_manager(args: RecipeArguments) -> ModifierManager | None:
     if teacher not in (None, DISABLE) and not manager.needs_teacher:
         logger.warning("--distill_teacher %s is not used: the recipe has no DistillationModifier", teacher)
     return manager
-
-
-def check_start(job: Job, manager: ModifierManager | None) -> None:
-    """Look at a start from a compressed model: what its own recipe built must be in the next one too.
-
-    Raises:
-        InputError: The model is quantized, or lacks layers, and the new recipe has nothing that would say so to whoever
-            loads what it trains.
-    """
-    if job.own_recipe is None or not (job.args.training.do_train or job.args.recipe.one_shot):
-        return
-    if manager is None:
-        logger.warning(
-            "the model was made by %s; without --recipe nothing holds its zeros while it trains", job.own_recipe
-        )
-    elif quantizers(job.model) and not any(m.kind == "quantization" for m in manager.modifiers):
-        raise InputError(
-            f"the model is quantized already (by {job.own_recipe}) and the recipe has no QuantizationModifier, so what"
-            " it trains could not be loaded again: add the modifier, or start from the model before quantization"
-        )
-    elif (gone := skipped(job.model)) and not any(isinstance(m, LayerPruningModifier) for m in manager.modifiers):
-        raise InputError(
-            f"the model lacks {', '.join(gone)} (taken out by {job.own_recipe}) and the recipe has no"
-            " LayerPruningModifier, so what it trains could not be loaded again: add the modifier, or start from the"
-            " model before layer pruning"
-        )
 
 
 def teacher_of(args: Arguments[Any], manager: ModifierManager | None, job: Job) -> nn.Module | str | None:

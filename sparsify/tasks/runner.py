@@ -16,10 +16,11 @@ from sparsify.tasks.arguments import Arguments
 from sparsify.tasks.base import AnyTask, Job, Measure, Result
 from sparsify.tasks.calibration import calibration_batches
 from sparsify.tasks.compiled import compile_flags
+from sparsify.tasks.composition import following
 from sparsify.tasks.consent import settle
 from sparsify.tasks.folders import checkpoint_to_resume, move_into, writable
 from sparsify.tasks.prepare import make_trainer, prepare, save_results
-from sparsify.tasks.recipes import check_start, load_manager, teacher_of
+from sparsify.tasks.recipes import load_manager, teacher_of
 from sparsify.tasks.samples import save_samples
 from sparsify.tasks.stop import stops_cleanly
 from sparsify.tasks.teacher_cache import keep_teacher, number_examples
@@ -46,7 +47,7 @@ def run(task: AnyTask, args: Arguments[Any]) -> Result:
     resume = checkpoint_to_resume(args.training.resume_from_checkpoint, folder)
     set_seed(args.training.seed)
     job = prepare(task, args)
-    check_start(job, manager)
+    manager = following(job, manager)
     teacher = keep_teacher(job, manager, teacher_of(args, manager, job))
     if args.recipe.one_shot and manager is not None:
         job.model.to(args.training.device)
@@ -92,7 +93,7 @@ def _save(job: Job, trainer: Trainer, manager: ModifierManager | None, folder: P
         return
     move_into(fresh, folder)
     if manager is not None:
-        manager.recipe.save(folder / RECIPE_FILE)
+        manager.record.save(folder / RECIPE_FILE)
     elif job.own_recipe is not None and job.own_recipe.parent.resolve() != folder.resolve():
         shutil.copyfile(job.own_recipe, folder / RECIPE_FILE)  # load_model needs it to build the same structure
 

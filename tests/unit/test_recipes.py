@@ -16,9 +16,10 @@ from sparsify.modifiers.pruning import ConstantPruningModifier, GradualPruning
 from sparsify.modifiers.quantization import QuantizationModifier
 from sparsify.modifiers.structured import StructuredPruningModifier
 from sparsify.quantization.layers import quantizers
+from sparsify.recipe.recipe import Recipe
 from sparsify.select import prunable_parameters
 from sparsify.zoo.manifest import Metric
-from sparsify.zoo.registry import resolve_recipe
+from sparsify.zoo.registry import entries, resolve_recipe
 from tests.helpers.models import task_batch, tiny_model
 
 ROOT = Path(__file__).resolve().parents[2] / "recipes"
@@ -62,6 +63,18 @@ def test_there_are_recipes_of_each_kind_for_each_task() -> None:
 @every
 def test_its_stub_leads_to_it(path: Path) -> None:
     assert resolve_recipe(stub_of(path)).resolve() == path
+    assert stub_of(path).partition("?")[0] in entries()
+
+
+@every
+def test_its_text_is_all_of_it_and_its_variables_can_be_changed(path: Path) -> None:
+    recipe = Recipe.load(stub_of(path))
+    assert Recipe.load(recipe.text) == recipe
+    changed = Recipe.load(stub_of(path), {"distill_hardness": 0.25}).modifiers
+    assert next(m for m in changed if m.type == "DistillationModifier").fields["hardness"] == 0.25
+    if "num_epochs" in recipe.variables:
+        longer = Recipe.load(stub_of(path), {"num_epochs": 40})
+        assert longer.modifiers[0].fields["end_epoch"] == 40
 
 
 @every

@@ -9,7 +9,7 @@ from sparsify.errors import InputError, RecipeError
 from sparsify.tasks.arguments import Arguments, RecipeArguments
 from sparsify.tasks.consent import settle
 from sparsify.tasks.parsing import parse
-from sparsify.tasks.recipes import check_start, load_manager
+from sparsify.tasks.recipes import load_manager
 
 RECIPE = """
 training_modifiers:
@@ -58,36 +58,6 @@ def test_a_modifier_that_is_not_built_is_refused_before_any_work(options: dict[s
     pending = "modifiers:\n  - !SparseGPTModifier {sparsity: 0.5}\n"
     with pytest.raises(RecipeError, match="not available yet: SparseGPTModifier"):
         load_manager(RecipeArguments(recipe=pending, **options))
-
-
-def test_a_start_without_some_layers_needs_a_recipe_that_says_so(tmp_path: Path) -> None:
-    from types import SimpleNamespace
-
-    from tests.helpers.models import tiny_classifier
-
-    prune = "modifiers:\n  - !LayerPruningModifier {layers: [bert.encoder.layer.1]}\n"
-    manager, model = load_manager(RecipeArguments(recipe=prune)), tiny_classifier()
-    assert manager is not None
-    manager.apply_structure(model)
-    job: Any = SimpleNamespace(own_recipe=tmp_path / "recipe.yaml", args=arguments(tmp_path), model=model)
-    with pytest.raises(InputError, match=r"lacks bert\.encoder\.layer\.1"):
-        check_start(job, load_manager(RecipeArguments(recipe=RECIPE)))
-    check_start(job, manager)
-
-
-def test_a_quantized_start_needs_a_quantizing_recipe(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    from types import SimpleNamespace
-
-    job: Any = SimpleNamespace(own_recipe=tmp_path / "recipe.yaml", args=arguments(tmp_path), model=None)
-    check_start(job, None)
-    assert "nothing holds its zeros" in caplog.text
-    monkeypatch.setattr("sparsify.tasks.recipes.quantizers", lambda model: {"x": None})
-    with pytest.raises(InputError, match="quantized already"):
-        check_start(job, load_manager(RecipeArguments(recipe=RECIPE)))
-    job.own_recipe = None
-    check_start(job, load_manager(RecipeArguments(recipe=RECIPE)))
 
 
 def test_fields_of_modifiers_are_set_from_the_command_line(tmp_path: Path) -> None:
