@@ -164,7 +164,7 @@ def count_zeros(tensor: torch.Tensor) -> int:
 def _bits(quantizer: Any) -> int:
     if quantizer is None or not quantizer.enabled or not bool((quantizer.scale > 0).all()):
         return 32
-    return int(getattr(quantizer, "bits", 8))
+    return int(quantizer.spec.bits)
 
 
 def _layers(model: nn.Module, prunable: set[int]) -> Iterator[LayerReport]:

@@ -16,6 +16,7 @@ from sparsify.analysis.report import ModelReport, model_report
 from sparsify.errors import CheckFailed, InputError
 from sparsify.export.folder import replaced_folder
 from sparsify.export.markdown import render
+from sparsify.export.module import Inputs, ModuleSource, open_module
 from sparsify.export.parity import torch_outputs
 from sparsify.export.samples import Sample
 from sparsify.export.session import cpu_features, open_session
@@ -121,13 +122,14 @@ def export_onnx(
     verify: bool = True,
     evaluate: Evaluate | None = None,
     shrink: bool = False,
+    inputs: Inputs | None = None,
 ) -> ExportReport:
     """Export a model to ONNX, compare the file with the model, and write a deployment folder.
 
     The folder appears whole or not at all: a failed or interrupted export leaves an earlier one as it was.
 
     Args:
-        model: A model folder, or a transformers model (copied, never changed).
+        model: A model folder, or a transformers model (copied, never changed); with ``inputs`` any module.
         output_dir: The deployment folder; ``MODEL/deployment`` by default.
         task: What you take the model for. The checkpoint's own architecture wins; a contradiction is a warning.
         strict: Make that contradiction, and layers left in float against the recipe, an error.
@@ -144,6 +146,8 @@ def export_onnx(
         evaluate: Gives the task's metrics by name; called for torch and for ONNX Runtime, each time with what was
             exported and a function from graph inputs to the task's outputs.
         shrink: Remove dead heads and neurons first; the model folder keeps them.
+        inputs: For a module of any kind, in place of samples: batches of its inputs, each a mapping by name, a tensor or
+            a tuple. The first is traced; the file and the module are compared on all, up to ``max_samples`` rows.
 
     Raises:
         InputError: The model or the samples cannot be used, or the folder cannot be written.
@@ -155,11 +159,11 @@ def export_onnx(
             raise InputError("export_onnx: pass output_dir for a model in memory.")
         output_dir = Path(model) / "deployment"
     _check_target(Path(output_dir), model, tolerance)
-    if not isinstance(model, nn.Module):
+    if not isinstance(model, nn.Module) and inputs is None:
         read_config(Path(model))
     options = _Options(shapes, opset, external_data, tolerance, verify)
     with replaced_folder(Path(output_dir), marker=REPORT_FILE) as work:
-        source = open_source(model, task=task, strict=strict, tokenizer=tokenizer, recipe=recipe)
+        source = _opened(model, inputs, max_samples, recipe, task=task, strict=strict, tokenizer=tokenizer)
         _check_shape(source, shapes)
         if shrink:
             shrink_source(source)
@@ -172,6 +176,16 @@ def export_onnx(
             report = replace(report, metrics=_metrics(evaluate, source, work / MODEL_FILE))
         _write_reports(report, work)
     return report
+
+
+def _opened(
+    model: str | Path | nn.Module, inputs: Inputs | None, limit: int, recipe: str | None, **options: Any
+) -> Source:
+    if inputs is None:
+        return open_source(model, recipe=recipe, **options)
+    if not isinstance(model, nn.Module):
+        raise InputError("inputs=... is for a module in memory: of a folder, give samples=... (texts).")
+    return open_module(model, inputs, recipe=recipe, limit=limit)
 
 
 def _check_target(target: Path, model: str | Path | nn.Module, tolerance: float | None) -> None:
@@ -187,6 +201,8 @@ def _check_target(target: Path, model: str | Path | nn.Module, tolerance: float 
 def _check_shape(source: Source, shapes: Shapes) -> None:
     if shapes == "dynamic":
         return
+    if isinstance(source, ModuleSource):
+        raise InputError("shapes: with inputs=... the batch stays open and every other axis is as in the inputs.")
     batch, length = shapes
     if batch < 1 or not 1 <= length <= source.max_length:
         raise InputError(
@@ -200,23 +216,22 @@ def _write_files(source: Source, work: Path, options: _Options) -> None:
 
     from sparsify.export.onnx import export_graph
 
-    config = json.loads(source.config.to_json_string(use_diff=False))
-    config["architectures"] = [type(source.model).__name__]
-    (work / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    if source.config is not None:
+        config = json.loads(source.config.to_json_string(use_diff=False))
+        config["architectures"] = [type(source.model).__name__]
+        (work / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     if source.tokenizer is not None:
         source.tokenizer.save_pretrained(str(work))
     if source.recipe is not None:
         (work / CHECKPOINT_RECIPE).write_text(source.recipe, encoding="utf-8")
-    # torch.export would take a batch or a length of 1 for a constant, hence 2 sequences of 16.
-    shape = (2, min(16, source.max_length)) if options.shapes == "dynamic" else options.shapes
-    example = source.batches(None, shape)[0][0].inputs
+    example = source.example(None if options.shapes == "dynamic" else options.shapes)
     export_graph(
         source.model,
         work / MODEL_FILE,
         input_names=source.inputs,
         sample={name: torch.from_numpy(value) for name, value in example.items()},
         output_names=list(source.task.outputs),
-        dynamic=options.shapes == "dynamic",
+        dynamic=options.shapes == "dynamic" and ("batch" if isinstance(source, ModuleSource) else True),
         opset=options.opset,
         external_data=options.external_data,
         metadata=_metadata(source),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from sparsify.export.module import TASK as MODULE
 from sparsify.export.session import describe_cpu
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def render(report: ExportReport) -> str:
 
 
 def _facts(report: ExportReport) -> list[tuple[str, str]]:
-    shapes = "dynamic batch and length" if report.shapes == "dynamic" else "batch {}, length {}".format(*report.shapes)
+    shapes = _open(report) if report.shapes == "dynamic" else "batch {}, length {}".format(*report.shapes)
     return [
         *report.model.totals().items(),
         ("ONNX file", f"{report.onnx_bytes / 1e6:,.2f} MB"),
@@ -42,12 +43,17 @@ def _facts(report: ExportReport) -> list[tuple[str, str]]:
     ]
 
 
+def _open(report: ExportReport) -> str:
+    return "dynamic batch" if report.task == MODULE else "dynamic batch and length"
+
+
 def _verification(report: ExportReport) -> list[str]:
     checked = report.verification
     if checked is None:
         return ["Switched off: nothing is known about this file."]
     parity = checked.parity
-    shapes = ", ".join(f"{batch}x{length}" for batch, length in parity.shapes[:8])
+    shapes = ", ".join("x".join(map(str, shape)) for shape in parity.shapes[:8])
+    what = "inputs, batches of" if report.task == MODULE else "sequences, batch x length"
     more = f" and {len(parity.shapes) - 8} more" if len(parity.shapes) > 8 else ""
     float_ops = [(op.layer or op.node, op.op, "x".join(map(str, op.shape))) for op in checked.operators.float_ops]
     lines = [
@@ -55,7 +61,7 @@ def _verification(report: ExportReport) -> list[str]:
         ("parity", parity.summary()),
         ("largest logit difference", f"{parity.max_difference:.2e}"),
         ("agreement of predictions", f"{parity.agreement:.3%} of {parity.counted}"),
-        ("compared on", f"{parity.samples} {_kind(parity.data)} sequences, batch x length {shapes}{more}"),
+        ("compared on", f"{parity.samples} {_kind(parity.data)} {what} {shapes}{more}"),
         ("weights", f"{sum(c.identical for c in checked.weights)} of {len(checked.weights)} layers identical"),
         ("zeros", "{:,} in the model, {:,} in the file".format(*_zeros(checked.weights))),
         ("int8 matrix products", str(checked.operators.int8_ops)),

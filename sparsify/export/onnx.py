@@ -31,7 +31,7 @@ def export_graph(
     input_names: Sequence[str],
     sample: Mapping[str, Tensor],
     output_names: Sequence[str],
-    dynamic: bool = True,
+    dynamic: bool | Literal["batch"] = True,
     opset: int | None = None,
     external_data: bool | Literal["auto"] = "auto",
     metadata: Mapping[str, str] | None = None,
@@ -47,8 +47,8 @@ def export_graph(
         input_names: Inputs of the file, in order; each a keyword of the model's forward and a key of ``sample``.
         sample: One batch.
         output_names: Fields of the model's output to write, in order.
-        dynamic: Leave batch (axis 0) and, of inputs of two or three dimensions, sequence (axis 1) open; else the
-            shapes of ``sample`` are fixed.
+        dynamic: Leave batch (axis 0) and, of inputs of two or three dimensions, sequence (axis 1) open; ``"batch"``
+            leaves the batch alone open; else the shapes of ``sample`` are fixed.
         opset: ONNX opset, 18 to 23; 20 by default.
         external_data: Weights in a file of their own: ``auto`` above 2 GB.
         metadata: Text properties of the file.
@@ -104,21 +104,21 @@ def _prepared(model: nn.Module) -> nn.Module:
     return to_export_form(copied)
 
 
-def _sized(value: Tensor, dynamic: bool) -> Tensor:
+def _sized(value: Tensor, dynamic: bool | str) -> Tensor:
     """At least 2 along each open axis: torch.export takes 0 and 1 for constants."""
-    for axis in _open_axes(value) if dynamic else ():
+    for axis in _open_axes(value, dynamic) if dynamic else ():
         if value.shape[axis] < 2:
             value = torch.cat([value, value], dim=axis)
     return value
 
 
-def _open_axes(value: Tensor) -> dict[int, str]:
-    names = ("batch", "sequence") if value.ndim in (2, 3) else ("batch",)
+def _open_axes(value: Tensor, dynamic: bool | str) -> dict[int, str]:
+    names = ("batch", "sequence") if value.ndim in (2, 3) and dynamic != "batch" else ("batch",)
     return dict(enumerate(names[: value.ndim]))
 
 
-def _export(model: nn.Module, inputs: dict[str, Tensor], outputs: list[str], dynamic: bool, opset: int) -> Any:
-    shapes = (tuple(_open_axes(v) for v in inputs.values()),) if dynamic else None
+def _export(model: nn.Module, inputs: dict[str, Tensor], outputs: list[str], dynamic: bool | str, opset: int) -> Any:
+    shapes = (tuple(_open_axes(v, dynamic) for v in inputs.values()),) if dynamic else None
     try:
         with torch.no_grad():
             return torch.onnx.export(

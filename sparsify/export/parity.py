@@ -41,7 +41,7 @@ class Parity:
             regression's number to 1% of the largest.
         counted: Number of counted predictions.
         samples: Number of sequences compared.
-        shapes: Their (batch, length), padding included.
+        shapes: Their (batch, length), padding included; of a plain module their (batch,).
         data: Where they came from: ``samples`` or ``generated``.
         tolerance: What the measure was held to.
         default: What it would be held to without ``--tolerance``.
@@ -53,7 +53,7 @@ class Parity:
     agreement: float
     counted: int
     samples: int
-    shapes: tuple[tuple[int, int], ...]
+    shapes: tuple[tuple[int, ...], ...]
     data: str
     tolerance: float
     default: float
@@ -90,9 +90,12 @@ class Divergence:
 
 @torch.no_grad()
 def torch_outputs(model: nn.Module, inputs: Mapping[str, Array], names: Sequence[str]) -> list[Array]:
-    """The named outputs of a model in torch."""
+    """The named outputs of a model in torch; where it gives a bare tensor or tuple, in its order."""
     result = model(**{name: torch.from_numpy(value) for name, value in inputs.items()})
-    return [result[name].float().numpy() for name in names]
+    if isinstance(result, Mapping):
+        return [result[name].float().numpy() for name in names]
+    listed = [result] if isinstance(result, torch.Tensor) else list(result)
+    return [value.float().numpy() for value in listed[: len(names)]]
 
 
 def measure(
@@ -135,7 +138,7 @@ def measure(
         agreement=agree / max(1, counted),
         counted=counted,
         samples=sum(len(batch.real) for batch in batches),
-        shapes=tuple(sorted({(batch.real.shape[0], batch.real.shape[1]) for batch in batches})),
+        shapes=tuple(sorted({batch.real.shape for batch in batches})),
         data=data,
         tolerance=default if tolerance is None else tolerance,
         default=default,
@@ -144,12 +147,14 @@ def measure(
 
 def _real(name: str, logits: Array, batch: Batch) -> Array:
     """Which logits count: those of real tokens ([B, S, C]), of real positions (spans, [B, S]), or all ([B, C])."""
-    return batch.real if logits.ndim == 3 or name in _SPANS else np.ones(logits.shape, bool)
+    by_token = batch.real.ndim == 2 and (logits.ndim == 3 or name in _SPANS)
+    return batch.real if by_token else np.ones(logits.shape, bool)
 
 
 def _same(name: str, ours: Array, theirs: Array, batch: Batch, problem: str | None) -> Array:
     """Which predictions are the same."""
-    if problem == "regression":
+    plain = batch.real.ndim == 1
+    if problem == "regression" or (plain and (ours.ndim < 2 or ours.shape[1 if ours.ndim > 3 else -1] == 1)):
         return np.abs(ours - theirs) <= _NUMBERS * np.abs(ours).max(initial=0.0)
     if problem == "multi_label_classification":
         return np.asarray((ours > 0) == (theirs > 0))
@@ -157,6 +162,8 @@ def _same(name: str, ours: Array, theirs: Array, batch: Batch, problem: str | No
 
 
 def _argmax(name: str, logits: Array, batch: Batch) -> Array:
+    if batch.real.ndim == 1:
+        return np.asarray(logits.argmax(1 if logits.ndim > 3 else -1))  # images have their classes in front
     if logits.ndim == 3:
         return np.asarray(logits.argmax(-1)[batch.counted])
     return np.asarray((np.where(batch.real, logits, -np.inf) if name in _SPANS else logits).argmax(-1))

@@ -48,12 +48,12 @@ class Batch:
     """One padded batch.
 
     Attributes:
-        inputs: Graph inputs by name, int64 [batch, length].
-        real: [batch, length] bool, False on padding.
-        counted: [batch, length] bool: real positions whose prediction counts, i.e. the first piece of each word.
+        inputs: Graph inputs by name, int64 [batch, length]; of a plain module arrays of any type and shape.
+        real: [batch, length] bool, False on padding; of a plain module [batch].
+        counted: Likewise: real positions whose prediction counts, i.e. the first piece of each word.
     """
 
-    inputs: dict[str, NDArray[np.int64]]
+    inputs: dict[str, NDArray[Any]]
     real: NDArray[np.bool_]
     counted: NDArray[np.bool_]
 

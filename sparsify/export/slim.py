@@ -21,7 +21,7 @@ def shrink_source(source: Source) -> Shrinkage:
         InputError: The model is of no family whose heads or neurons can be removed.
         CheckFailed: Its outputs changed (not looked at for int8, where the last bit of a sum may move a rounding).
     """
-    inputs = source.batches(None, (2, min(16, source.max_length)))[0][0].inputs
+    inputs = source.example()
     names = tuple(source.task.outputs)
     before = torch_outputs(source.model, inputs, names)
     change = shrink(source.model)

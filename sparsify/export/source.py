@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from sparsify.analysis.report import quantized
@@ -121,6 +122,13 @@ class Source:
             raise InputError("the samples given are all empty.")
         return batches, "samples"
 
+    def example(self, shape: tuple[int, int] | None = None) -> dict[str, NDArray[Any]]:
+        """Inputs to trace the model with, of a fixed (batch, length) or of 2 sequences of 16.
+
+        torch.export would take a batch or a length of 1 for a constant.
+        """
+        return self.batches(None, shape or (2, min(16, self.max_length)))[0][0].inputs
+
 
 def open_source(
     model: str | Path | nn.Module,
@@ -145,9 +153,11 @@ def open_source(
     if isinstance(model, nn.Module):
         name = type(model).__name__
         if not hasattr(model, "config"):
-            raise InputError(f"{name} has no transformers config, so its task is unknown: pass a transformers model.")
+            raise InputError(
+                f"{name} has no transformers config, so its task is unknown: pass a transformers model, or batches of its inputs: inputs=..."
+            )
         found, warning = resolve_task([name], task, strict=strict)
-        return Source(_frozen_copy(model), found, None, tokenizer, recipe, _said(warning))
+        return Source(frozen_copy(model), found, None, tokenizer, recipe, _said(warning))
     from sparsify.export.checkpoint import RECIPE_FILE, load_model
 
     folder = Path(model)
@@ -170,7 +180,8 @@ def _said(warning: str | None) -> tuple[str, ...]:
     return (warning,)
 
 
-def _frozen_copy(model: nn.Module) -> nn.Module:
+def frozen_copy(model: nn.Module) -> nn.Module:
+    """A copy of ``model`` on the CPU, in fp32 and eval mode, its quantizers frozen."""
     twin = copy.deepcopy(model).to(device="cpu", dtype=torch.float32).eval()
     set_observing(twin, False)
     return twin

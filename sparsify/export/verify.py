@@ -12,6 +12,7 @@ from torch import nn
 from sparsify.analysis.report import quantized
 from sparsify.errors import CheckFailed, InputError
 from sparsify.export.graph import FloatOp, Operators, load_graph, operators
+from sparsify.export.module import Inputs, open_module
 from sparsify.export.parity import Divergence, Parity, first_divergence, measure
 from sparsify.export.samples import Batch, Sample
 from sparsify.export.session import fixed_shape, open_session
@@ -114,6 +115,7 @@ def verify(
     samples: str | Path | Sequence[Sample] | None = None,
     tolerance: float | None = None,
     tokenizer: Any = None,
+    inputs: Inputs | None = None,
 ) -> Verification:
     """Compare a model with its ONNX file: logits in several shapes, every weight, sparsity, what stayed in float.
 
@@ -124,6 +126,7 @@ def verify(
         tolerance: For an fp32 graph the largest difference of a logit, for an int8 graph the largest share of
             predictions that may differ.
         tokenizer: Encodes the samples; the model folder's by default.
+        inputs: For a module of any kind, batches of its inputs; see ``export_onnx``.
 
     Returns:
         The comparison; call its ``check()`` to raise where it did not pass.
@@ -137,6 +140,9 @@ def verify(
         deployment = Path(model) / "deployment"
     path = Path(deployment)
     path = path / "model.onnx" if path.is_dir() else path
+    if inputs is not None and isinstance(model, nn.Module):
+        given = open_module(model, inputs)
+        return verify_source(given, path, list(given.given), data="samples", tolerance=tolerance)
     source = open_source(model, tokenizer=tokenizer)
     session = open_session(path)
     _same_task(source, session, path)

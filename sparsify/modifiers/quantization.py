@@ -14,7 +14,15 @@ from torch.utils.hooks import RemovableHandle
 from sparsify.clock import Clock
 from sparsify.errors import RecipeError, StateError
 from sparsify.modifiers.base import Flag, Modifier, Run
-from sparsify.modifiers.quantization_fields import LEGACY, SCHEME, check_legacy, momentum_of, overrides_of, scheme_of
+from sparsify.modifiers.quantization_fields import (
+    LEGACY,
+    SCHEME,
+    check_legacy,
+    legacy_scheme,
+    momentum_of,
+    overrides_of,
+    scheme_of,
+)
 from sparsify.modifiers.quantization_groups import Group, overrides_of_groups
 from sparsify.modifiers.registry import register
 from sparsify.quantization.fake_quant import ActivationQuant
@@ -33,17 +41,19 @@ class QuantizationModifier(Modifier):
     From ``start_epoch`` on, weights (int8, symmetric, one scale per output channel) and inputs (uint8, one range per
     tensor) are rounded in the forward pass; the gradient passes straight through. Ranges follow the data until
     ``disable_quantization_observer_epoch`` (the run's end by default), then weight and activation ranges stay. Softmax,
-    LayerNorm, GELU and residual sums stay float, and outputs are never quantized: a matmul's output is the next one's
-    input.
+    LayerNorm, GELU and residual sums stay float, and so do outputs: a matmul's output is the next one's input. Only the
+    output of a convolution that something else reads (a residual sum, an average) has a quantizer, behind its batch norm
+    and ReLU, since integer runtimes run a convolution on integers only with both ends quantized.
 
     Three sets of fields are read, one in a modifier: ``submodules``, ``exclude_module_types``, ``quantize_*``, bits; or
     ``scheme``, ``scheme_overrides``, ``ignore``, ``strict``; or ``config_groups``, ``ignore``, ``strict``, where only
-    targets are quantized. Formats other than 8 bits validate and are not available yet. ``quantize_linear_activations`` and
-    ``quantize_conv_activations`` stood for quantizers of outputs: both values give the same here, and inputs are
-    quantized either way. Embeddings are quantized everywhere in the model unless ``quantize_embeddings`` is false or
-    they are ignored. Convolutions are trained beside their batch norm, not fused with it. Where the two follow each
-    other in an ``nn.Sequential`` the norm is folded at export, into scales and bias, without changing an integer: so
-    ``model_fuse_fn_name`` may be ``conv_bn_relus`` or ``no_fuse``, and both give the same numbers. Composed recipes
+    targets are quantized. Widths are 2 to 8 bits; others validate and are not available yet. ``quantize_linear_activations``
+    stood for quantizers of outputs: both values give the same here, and inputs are quantized either way; where a
+    scheme names ``output_activations``, outputs are. Embeddings are quantized everywhere in the model unless ``quantize_embeddings`` is false or
+    they are ignored. Convolutions are trained beside their batch norm: with a scale per output channel that rounds to the
+    very integers that a fused convolution has. At export a norm that alone reads a convolution is folded into scales and
+    bias, without changing an integer: so ``model_fuse_fn_name`` may be ``conv_bn_relus`` or ``no_fuse``, and both give the
+    same numbers. Composed recipes
     write an ``end_epoch``: ranges stay from there on at the latest, and quantization lasts.
     """
 
@@ -84,15 +94,19 @@ class QuantizationModifier(Modifier):
     quantize_linear_activations: Flag = Field(
         True, description="accepted; inputs of Linear are quantized, outputs never"
     )
-    quantize_conv_activations: Flag = Field(True, description="accepted; inputs of Conv2d are quantized, outputs never")
+    quantize_conv_activations: Flag = Field(
+        True, description="whether outputs of Conv2d are quantized where no next layer's input is; inputs always are"
+    )
     quantize_embedding_activations: Flag = Field(
         True, description="accepted; outputs of embeddings are never quantized"
     )
     exclude_batchnorm: Flag = Field(True, description="only true: batch norms stay float")
-    reduce_range: Flag = Field(False, description="only false: activations have 8 bits")
+    reduce_range: Flag = Field(
+        False, description="weights of 7 bits, whose products no CPU saturates; for CPUs without VNNI"
+    )
     tensorrt: Flag = Field(False, description="whether activations are symmetric, as TensorRT has them")
-    activation_bits: int | None = Field(8, description="8; other widths are not available yet")
-    weight_bits: int | None = Field(8, description="8; other widths are not available yet")
+    activation_bits: int | None = Field(8, description="2 to 8; null leaves activations float")
+    weight_bits: int | None = Field(8, description="2 to 8; embeddings keep 8")
     activation_qconfig_kwargs: dict[str, Any] | None = Field(
         None, description="observer (min/max) and averaging_constant of activations"
     )
@@ -109,6 +123,7 @@ class QuantizationModifier(Modifier):
     config_groups: dict[str, Group] | None = Field(
         None, description="formats by group: {group_0: {targets: [Linear], weights: {...}, input_activations: {...}}}"
     )
+    quantize_attention: Flag = Field(True, description="whether the matmuls inside attention are quantized")
     post_oneshot_calibration: Flag = Field(False, description="accepted: one shot always calibrates after pruning")
 
     _missing: list[str] = PrivateAttr(default_factory=list)
@@ -158,7 +173,7 @@ class QuantizationModifier(Modifier):
         if self.config_groups is not None:
             scheme, overrides = Scheme(None, None), overrides_of_groups(self.config_groups, found)
         else:
-            scheme = scheme_of("tensorrt" if self.tensorrt else self.scheme, found)
+            scheme = legacy_scheme(self) if self.scheme is None else scheme_of(self.scheme, found)
             overrides = overrides_of(self.scheme_overrides or {}, found)
         return Selection(
             default=scheme,
@@ -166,6 +181,8 @@ class QuantizationModifier(Modifier):
             ignore=tuple(self.ignore or ()) + tuple(self.exclude_module_types or ()),
             submodules=None if self.submodules is None else tuple(self.submodules),
             embeddings=self.quantize_embeddings,
+            matmuls=self.quantize_attention,
+            conv_outputs=self.quantize_conv_activations,
             strict=self.strict,
         )
 

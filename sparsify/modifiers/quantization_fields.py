@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sparsify.quantization.observers import MOMENTUM
@@ -41,6 +42,10 @@ _PARTS = ("input_activations", "weights", "output_activations", "target_hardware
 _ARGS = ("num_bits", "symmetric", "strategy", "kwargs")
 _QUANTIZABLE = ("Linear", "Conv2d", "Embedding")
 _FUSE = ("conv_bn_relus", "no_fuse")
+_TARGETS = ("default", "deepsparse", "tensorrt")
+_REDUCED = 7  # bits of weights whose products with uint8, added in pairs, never leave 16 bits
+BITS = range(2, 9)
+"""Widths of integers that are built."""
 _OBSERVERS = ("minmaxobserver", "movingaverageminmaxobserver")
 
 
@@ -54,10 +59,8 @@ def check_legacy(fields: Any, missing: list[str]) -> None:
         bits = getattr(fields, name)
         if bits is not None and not 1 <= bits <= 16:
             raise ValueError(f"{name}: 1 to 16 bits, got {bits!r}")
-        if bits != 8:
+        if bits not in BITS and (bits, name) != (None, "activation_bits"):
             missing.append(f"{name} {bits!r}")
-    if fields.reduce_range:
-        missing.append("reduce_range true")
     if not fields.exclude_batchnorm:
         missing.append("exclude_batchnorm false")
     excluded = {*(fields.exclude_module_types or ()), *_QUANTIZABLE}
@@ -72,6 +75,20 @@ def check_legacy(fields: Any, missing: list[str]) -> None:
 def momentum_of(kwargs: Mapping[str, Any] | None) -> float:
     """Weight of one batch in the moving average of ranges."""
     return float((kwargs or {}).get("averaging_constant", MOMENTUM))
+
+
+def legacy_scheme(fields: Any) -> Scheme:
+    """The scheme that the fields which name none stand for."""
+    scheme = _NAMED["tensorrt" if fields.tensorrt else "default"]
+    bits = min(fields.weight_bits or 8, _REDUCED) if fields.reduce_range else fields.weight_bits
+    weights = scheme.weights and sized(scheme.weights, bits)
+    inputs = scheme.inputs and sized(scheme.inputs, fields.activation_bits)
+    return replace(scheme, weights=weights, inputs=None if fields.activation_bits is None else inputs)
+
+
+def sized(spec: QuantSpec, bits: int | None) -> QuantSpec:
+    """``spec`` in so many bits; in 8 where such a width is not built, which is told elsewhere."""
+    return replace(spec, bits=bits if bits is not None and bits in BITS else 8)
 
 
 def scheme_of(value: str | Mapping[str, Any] | None, missing: list[str]) -> Scheme:
@@ -93,14 +110,21 @@ def scheme_of(value: str | Mapping[str, Any] | None, missing: list[str]) -> Sche
     if not isinstance(value, Mapping):
         raise ValueError(f"scheme: a name, or a mapping of {', '.join(_PARTS)}, got {value!r}")
     _check_keys("scheme", value, _PARTS)
-    if not _absent(outputs := value.get("output_activations")):
-        _format("output_activations", outputs, [], symmetric=False)
-        missing.append("output_activations: quantizers of outputs")
-    inputs, weights = value.get("input_activations", {}), value.get("weights", {})
+    inputs, weights, outputs = (value.get(part, None if part == "output_activations" else {}) for part in _PARTS[:3])
+    target = _target(value.get("target_hardware"))
     return Scheme(
-        None if _absent(inputs) else _activation(inputs, missing),
+        None if _absent(inputs) else _activation("input_activations", inputs, target, missing),
         None if _absent(weights) else _weight(weights, missing),
+        None if _absent(outputs) else _activation("output_activations", outputs, target, missing),
     )
+
+
+def _target(value: Any) -> str:
+    if _absent(value):
+        return "default"
+    if value not in _TARGETS:
+        raise ValueError(f"target_hardware: no target is called {value!r}{_nearest(str(value), _TARGETS)}")
+    return str(value)
 
 
 def overrides_of(value: Mapping[str, Any], missing: list[str]) -> dict[str, Scheme | None]:
@@ -111,35 +135,44 @@ def overrides_of(value: Mapping[str, Any], missing: list[str]) -> dict[str, Sche
         raise ValueError(f"scheme_overrides: {error}") from None
 
 
-def _activation(args: Any, missing: list[str]) -> QuantSpec:
-    symmetric, strategy = _format("input_activations", args, missing, symmetric=False)
-    if strategy == "channel":
-        missing.append("input_activations: strategy 'channel'")
-    return ACTIVATION_SYMMETRIC if symmetric else ACTIVATION
+def _activation(part: str, args: Any, target: str, missing: list[str]) -> QuantSpec:
+    found = _format(part, args, missing, symmetric=target == "tensorrt")
+    if found.strategy == "channel":
+        missing.append(f"{part}: strategy 'channel'")
+    if target == "tensorrt" and not found.symmetric:
+        raise ValueError(f"{part}: TensorRT takes symmetric activations only, got symmetric: false")
+    return sized(ACTIVATION_SYMMETRIC if found.symmetric else ACTIVATION, found.bits)
 
 
 def _weight(args: Any, missing: list[str]) -> QuantSpec:
-    symmetric, strategy = _format("weights", args, missing, symmetric=True)
-    if not symmetric:
-        return WEIGHT_AFFINE
-    return WEIGHT if strategy is None or strategy == "channel" else WEIGHT_PER_TENSOR
+    found = _format("weights", args, missing, symmetric=True)
+    if not found.symmetric:
+        return sized(WEIGHT_AFFINE, found.bits)
+    return sized(WEIGHT_PER_TENSOR if found.strategy == "tensor" else WEIGHT, found.bits)
 
 
-def _format(part: str, args: Any, missing: list[str], *, symmetric: bool) -> tuple[bool, str | None]:
+@dataclass(frozen=True, slots=True)
+class _Format:
+    symmetric: bool
+    strategy: str | None
+    bits: int
+
+
+def _format(part: str, args: Any, missing: list[str], *, symmetric: bool) -> _Format:
     if not isinstance(args, Mapping):
         raise ValueError(f"{part}: give num_bits, symmetric, strategy, or null, got {args!r}")
     _check_keys(part, args, _ARGS)
     bits = args.get("num_bits", 8)
     if not isinstance(bits, int) or isinstance(bits, bool) or not 1 <= bits <= 16:
         raise ValueError(f"{part}: num_bits is a whole number from 1 to 16, got {bits!r}")
-    if bits != 8:
+    if bits not in BITS:
         missing.append(f"{part}: num_bits {bits}")
     if args.get("kwargs"):
         missing.append(f"{part}: kwargs {args['kwargs']!r} of an observer")
     strategy = args.get("strategy")
     if strategy not in (None, "tensor", "channel"):
         raise ValueError(f"{part}: strategy must be 'tensor' or 'channel', got {strategy!r}")
-    return bool(args.get("symmetric", symmetric)), strategy
+    return _Format(bool(args.get("symmetric", symmetric)), strategy, bits)
 
 
 def _check_observer(field: str, kwargs: Mapping[str, Any] | None, extra: tuple[str, ...], missing: list[str]) -> None:

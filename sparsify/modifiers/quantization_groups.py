@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from sparsify.modifiers.base import Flag
 from sparsify.modifiers.masking import Selectors
+from sparsify.modifiers.quantization_fields import BITS, sized
 from sparsify.quantization.qparams import (
     ACTIVATION,
     ACTIVATION_SYMMETRIC,
@@ -52,7 +53,7 @@ class Format(BaseModel):
 
     def missing(self) -> str | None:
         """What of it is not built; None: nothing."""
-        if self.num_bits != 8 or self.type != "int":
+        if self.num_bits not in BITS or self.type != "int":
             return f"{self.num_bits} bit {self.type}"
         for name in ("group_size", "block_structure", "observer_kwargs", "actorder"):
             if getattr(self, name):
@@ -77,9 +78,11 @@ class Group(BaseModel):
 
     def scheme(self, missing: list[str]) -> Scheme:
         """The scheme it stands for; what is not built is added to ``missing``."""
-        if self.output_activations is not None:
-            missing.append("quantizers of outputs")
-        return Scheme(_inputs(self.input_activations, missing), _weights(self.weights, missing))
+        return Scheme(
+            _activations(self.input_activations, "inputs", missing),
+            _weights(self.weights, missing),
+            _activations(self.output_activations, "outputs", missing),
+        )
 
 
 def overrides_of_groups(groups: Mapping[str, Group], missing: list[str]) -> dict[str, Scheme | None]:
@@ -100,12 +103,12 @@ def overrides_of_groups(groups: Mapping[str, Group], missing: list[str]) -> dict
     return found
 
 
-def _inputs(form: Format | None, missing: list[str]) -> QuantSpec | None:
+def _activations(form: Format | None, part: str, missing: list[str]) -> QuantSpec | None:
     if form is None:
         return None
-    if reason := form.missing() or (form.strategy not in (None, "tensor") and f"inputs by {form.strategy}"):
+    if reason := form.missing() or (form.strategy not in (None, "tensor") and f"{part} by {form.strategy}"):
         missing.append(reason)
-    return ACTIVATION_SYMMETRIC if form.symmetric else ACTIVATION
+    return sized(ACTIVATION_SYMMETRIC if form.symmetric else ACTIVATION, form.num_bits)
 
 
 def _weights(form: Format | None, missing: list[str]) -> QuantSpec | None:
@@ -114,5 +117,5 @@ def _weights(form: Format | None, missing: list[str]) -> QuantSpec | None:
     if reason := form.missing() or (form.strategy not in (None, "tensor", "channel") and f"weights by {form.strategy}"):
         missing.append(reason)
     if not form.symmetric:
-        return WEIGHT_AFFINE
-    return WEIGHT if form.strategy == "channel" else WEIGHT_PER_TENSOR
+        return sized(WEIGHT_AFFINE, form.num_bits)
+    return sized(WEIGHT if form.strategy == "channel" else WEIGHT_PER_TENSOR, form.num_bits)

@@ -14,7 +14,11 @@ from sparsify.quantization.qparams import QuantSpec, quantize
 
 
 class QuantizeDequantize(nn.Module):
-    """A calibrated activation quantizer as a pair of ONNX operators; passes through where it was never calibrated."""
+    """A calibrated activation quantizer as a pair of ONNX operators; passes through where it was never calibrated.
+
+    QuantizeLinear saturates at the limits of its type: where the format leaves some of them out, values are clipped
+    before it.
+    """
 
     scale: Tensor
     zero_point: Tensor
@@ -25,11 +29,18 @@ class QuantizeDequantize(nn.Module):
         self.dtype = fq.spec.dtype
         self.register_buffer("scale", fq.scale.detach().clone())
         self.register_buffer("zero_point", fq.zero_point.to(self.dtype))
+        self.limits: tuple[float, float] | None = None
+        kinds = torch.iinfo(self.dtype)
+        if (fq.spec.qmin, fq.spec.qmax) != (kinds.min, kinds.max):
+            low, high = (float((end - fq.zero_point) * fq.scale) for end in (fq.spec.qmin, fq.spec.qmax))
+            self.limits = low, high
 
     def forward(self, values: Tensor) -> Tensor:
         """``values`` as an integer runtime sees them."""
         if not self.active:
             return values
+        if self.limits is not None:
+            values = values.clamp(*self.limits)
         integers = _onnx("QuantizeLinear", (values, self.scale, self.zero_point), self.dtype, values.shape)
         return _onnx("DequantizeLinear", (integers, self.scale, self.zero_point), torch.float32, values.shape)
 
@@ -66,11 +77,12 @@ class _IntegerWeight(nn.Module):
 class ExportLinear(nn.Module):
     """Linear with an integer weight."""
 
-    def __init__(self, layer: QLinear, inputs: nn.Module | None) -> None:
+    def __init__(self, layer: QLinear, inputs: nn.Module | None, outputs: nn.Module | None = None) -> None:
         super().__init__()
         self.stored = _IntegerWeight(layer, transpose=True)
         self.bias = layer.bias
         self.inputs = inputs
+        self.outputs = outputs
         self.integer_bias = _integer_bias(layer.bias, inputs, self.stored)
 
     @property
@@ -90,6 +102,7 @@ class ExportLinear(nn.Module):
             # one only if the bias is an integer too.
             fixed = all(isinstance(size, int) for size in values.shape)
             output = output + (self.integer_bias() if fixed and self.integer_bias is not None else self.bias)
+        output = output if self.outputs is None else self.outputs(output)
         return output.squeeze(0) if flat else output
 
 
@@ -141,6 +154,8 @@ class _IntegerBias(nn.Module):
 def _integer_bias(bias: Tensor | None, inputs: nn.Module | None, weight: _IntegerWeight) -> _IntegerBias | None:
     if bias is None or not isinstance(inputs, QuantizeDequantize) or not inputs.active:
         return None
+    if inputs.dtype is torch.int8:  # symmetric, as TensorRT wants it: there no bias may be an integer
+        return None
     scale = inputs.scale * weight.scale
     steps = torch.round(bias.detach().double() / scale)
     if bool((steps.abs() > torch.iinfo(torch.int32).max).any()):
@@ -151,11 +166,12 @@ def _integer_bias(bias: Tensor | None, inputs: nn.Module | None, weight: _Intege
 class ExportConv2d(nn.Module):
     """Conv2d with an integer weight."""
 
-    def __init__(self, layer: QConv2d, inputs: nn.Module | None) -> None:
+    def __init__(self, layer: QConv2d, inputs: nn.Module | None, outputs: nn.Module | None = None) -> None:
         super().__init__()
         self.stored = _IntegerWeight(layer)
         self.bias = layer.bias
         self.inputs = inputs
+        self.outputs = outputs
         self.geometry = _Geometry(layer)
 
     @property
@@ -167,7 +183,7 @@ class ExportConv2d(nn.Module):
         """[batch, in, height, width] to [batch, out, height', width']."""
         values = input if self.inputs is None else self.inputs(input)
         output: Tensor = nn.Conv2d._conv_forward(self.geometry, values, self.weight, self.bias)  # type: ignore[arg-type]
-        return output
+        return output if self.outputs is None else self.outputs(output)
 
 
 class _Geometry:
@@ -245,8 +261,12 @@ def _export_layer(layer: QLayer, activations: dict[int, QuantizeDequantize]) -> 
         return ExportEmbedding(layer)
     if isinstance(layer, QLinear) and isinstance(layer.input_fq, DynamicQuant):
         return RoundedLinear(layer)
-    inputs = _activation(layer.input_fq, activations) if isinstance(layer.input_fq, ActivationQuant) else None
-    return ExportLinear(layer, inputs) if isinstance(layer, QLinear) else ExportConv2d(layer, inputs)
+    inputs, outputs = (
+        _activation(fq, activations) if isinstance(fq, ActivationQuant) else None
+        for fq in (layer.input_fq, layer.output_fq)
+    )
+    made = ExportLinear if isinstance(layer, QLinear) else ExportConv2d
+    return made(layer, inputs, outputs)  # type: ignore[arg-type]
 
 
 def _activation(fq: ActivationQuant, made: dict[int, QuantizeDequantize]) -> QuantizeDequantize:
@@ -255,7 +275,7 @@ def _activation(fq: ActivationQuant, made: dict[int, QuantizeDequantize]) -> Qua
 
 def _as_float(layer: QLayer) -> nn.Module:
     layer.__class__ = type(layer).__mro__[1]
-    for name in ("weight_fq", "input_fq"):
+    for name in ("weight_fq", "input_fq", "output_fq"):
         layer._modules.pop(name, None)
         layer.__dict__.pop(name, None)
     return layer

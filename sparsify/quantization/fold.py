@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 
 import torch
 from torch import nn
 
+from sparsify.quantization.dataflow import convolution_flows
 from sparsify.quantization.layers import QConv2d
 
 _SMALLEST = 1e-30  # of a scale: its reciprocal is still finite
 
 
-def conv_norm_pairs(model: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d, nn.Sequential, str]]:
-    """Convolutions followed directly by a batch norm in one ``nn.Sequential``: there the order is known.
+def conv_norm_pairs(model: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d, nn.Module, str]]:
+    """Convolutions whose output a batch norm with statistics of its own reads, and nothing else does.
 
     Yields:
-        Convolution, norm, the Sequential, and the norm's name in it.
+        Convolution, norm, the module that holds the norm, and the norm's name in it.
     """
-    for parent in model.modules():
-        if not isinstance(parent, nn.Sequential):
-            continue
-        children = list(parent.named_children())
-        for (_, conv), (name, norm) in pairwise(children):
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and norm.track_running_stats:
-                yield conv, norm, parent, name
+    for name, flow in convolution_flows(model).items():
+        conv, norm = model.get_submodule(name), model.get_submodule(flow.norm or "")
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and norm.track_running_stats:
+            parent, _, child = (flow.norm or "").rpartition(".")
+            yield conv, norm, model.get_submodule(parent), child
 
 
 @torch.no_grad()
@@ -50,6 +48,6 @@ def fold_batch_norms(model: nn.Module) -> int:
         # Rounded first: products of the integers, so that no rounding error of the factor moves one of them.
         conv.weight.copy_(conv.weight_fq.round(conv.weight) * factor.view(-1, 1, 1, 1))
         conv.weight_fq.scale.mul_(factor.abs()).clamp_(min=_SMALLEST)
-        parent._modules[name] = nn.Identity()
+        parent._modules[name] = getattr(norm, "output_fq", None) or nn.Identity()
         folded += 1
     return folded

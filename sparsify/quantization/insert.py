@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
 from sparsify.errors import RecipeError
 from sparsify.quantization.attention import AttentionQuant, Trace, trace
+from sparsify.quantization.dataflow import Flow, convolution_flows
 from sparsify.quantization.fake_quant import ActivationQuant, DynamicQuant, FakeQuant
-from sparsify.quantization.layers import QLayer, quantizers, swap_class
+from sparsify.quantization.layers import QLayer, quantize_output, quantizers, swap_class
 from sparsify.quantization.observers import MOMENTUM
 from sparsify.quantization.qparams import WEIGHT_AFFINE, WEIGHT_PER_TENSOR, QuantSpec
 from sparsify.quantization.schemes import Scheme, Selection, layers_of
@@ -28,6 +29,8 @@ class Coverage:
         attention: Names of the attention modules whose matmuls have quantizers.
         left: By name, why a layer stays float.
         attention_reason: Why no attention matmul has quantizers; empty if some have.
+        selection: What was asked for.
+        outputs: Names of the modules whose outputs have quantizers.
     """
 
     layers: tuple[str, ...]
@@ -35,6 +38,7 @@ class Coverage:
     left: dict[str, str] = field(default_factory=dict)
     attention_reason: str = ""
     selection: Selection | None = None
+    outputs: tuple[str, ...] = ()
 
 
 def insert_quantizers(model: nn.Module, selection: Selection | None = None, momentum: float = MOMENTUM) -> Coverage:
@@ -64,7 +68,9 @@ def insert_quantizers(model: nn.Module, selection: Selection | None = None, mome
     for name in [n for n in chosen if seen.inputs and n not in seen.inputs]:
         left[name] = "the model reads its weight without calling it"
         del chosen[name]
-    _swap(chosen, layers, seen, momentum)
+    flows = convolution_flows(model)
+    _swap(chosen, layers, seen, momentum, flows)
+    outputs = _quantize_outputs(model, chosen, selection, flows, momentum)
     attention = []
     for name, calls in seen.attention.items():
         scheme = selection.scheme_of(model, name)
@@ -73,7 +79,7 @@ def insert_quantizers(model: nn.Module, selection: Selection | None = None, mome
             attention.append(name)
     _forbid_fast_paths(model)
     reason = "" if attention else seen.reason or "the recipe leaves them float"
-    coverage = Coverage(tuple(chosen), tuple(attention), left, reason, selection)
+    coverage = Coverage(tuple(chosen), tuple(attention), left, reason, selection, outputs)
     object.__setattr__(model, _COVERAGE, coverage)
     logger.info("quantizers in %d layers, %d attentions; %d layers stay float", len(chosen), len(attention), len(left))
     return coverage
@@ -122,10 +128,6 @@ def _choose(
     return chosen, left
 
 
-def _supported(scheme: Scheme, layer: nn.Module) -> bool:
-    return isinstance(layer, nn.Embedding) or scheme.weights is None or scheme.weights.symmetric
-
-
 def _tied(layers: dict[str, nn.Module]) -> set[int]:
     """Weights that stand in several layers: one integer tensor cannot serve two of them."""
     seen: set[int] = set()
@@ -135,7 +137,9 @@ def _tied(layers: dict[str, nn.Module]) -> set[int]:
     return twice
 
 
-def _swap(chosen: dict[str, Scheme], layers: dict[str, nn.Module], seen: Trace, momentum: float) -> None:
+def _swap(
+    chosen: dict[str, Scheme], layers: dict[str, nn.Module], seen: Trace, momentum: float, flows: dict[str, Flow]
+) -> None:
     shared: dict[object, FakeQuant] = {}
     for name, scheme in chosen.items():
         layer = layers[name]
@@ -145,22 +149,45 @@ def _swap(chosen: dict[str, Scheme], layers: dict[str, nn.Module], seen: Trace, 
             swap_class(layer, _embedding_spec(scheme.weights), None)
             continue
         inputs = seen.inputs.get(name, ())
-        key = (inputs, scheme.inputs) if inputs else name
+        source = inputs or (flows[name].source if name in flows else None)
+        key = (source, scheme.inputs) if source else name
         mine = shared.get(key)
         if mine is None and scheme.inputs is not None:
-            weight = layer.weight
-            device = weight.device if isinstance(weight, Tensor) else None
-            shared[key] = (
-                DynamicQuant(scheme.inputs, device)
-                if scheme.dynamic
-                else ActivationQuant(scheme.inputs, momentum, widen=len(set(inputs)) > 1, device=device)
-            )
-            shared[key].train(layer.training)
+            shared[key] = _activation(layer, scheme.inputs, momentum, widen=len(set(inputs)) > 1)
         swap_class(layer, scheme.weights or WEIGHT_PER_TENSOR, shared.get(key), owns_input=mine is None)
 
 
+def _quantize_outputs(
+    model: nn.Module, chosen: dict[str, Scheme], selection: Selection, flows: dict[str, Flow], momentum: float
+) -> tuple[str, ...]:
+    done: list[str] = []
+    for name, scheme in chosen.items():
+        flow = flows.get(name)
+        taken = flow is not None and flow.closed and all(_static(chosen.get(r)) for r in flow.readers)
+        layer = model.get_submodule(name)
+        spec = selection.output_of(scheme, layer, taken)
+        if spec is not None:
+            tail = name if flow is None else flow.tail
+            quantize_output(model.get_submodule(tail), _activation(layer, spec, momentum))
+            done.append(tail)
+    return tuple(done)
+
+
+def _static(scheme: Scheme | None) -> bool:
+    """Whether a layer of this scheme has an input quantizer of a fixed range."""
+    return scheme is not None and scheme.inputs is not None and not scheme.dynamic
+
+
+def _activation(layer: nn.Module, spec: QuantSpec, momentum: float, widen: bool = False) -> FakeQuant:
+    device = layer.weight.device if isinstance(layer.weight, Tensor) else None
+    made = DynamicQuant(spec, device) if spec.dynamic else ActivationQuant(spec, momentum, widen, device)
+    made.train(layer.training)
+    return made
+
+
 def _embedding_spec(spec: QuantSpec | None) -> QuantSpec:
-    return WEIGHT_AFFINE if spec is not None and not spec.symmetric else WEIGHT_PER_TENSOR
+    affine = spec is not None and not spec.symmetric
+    return replace(WEIGHT_AFFINE if affine else WEIGHT_PER_TENSOR, bits=8 if spec is None else spec.bits)
 
 
 def _add_attention(module: nn.Module, spec: QuantSpec, momentum: float, widen: bool) -> None:

@@ -11,33 +11,34 @@ from sparsify.quantization.qparams import QuantSpec
 
 
 class QLinear(nn.Linear):
-    """Linear whose input and weight are fake quantized.
+    """Linear whose input and weight are fake quantized, and its output where asked.
 
     Layers fed by one tensor share one ``input_fq``: its owner registers and observes it, the others refer to it.
     """
 
     weight_fq: WeightQuant
     input_fq: FakeQuant | None
+    output_fq: FakeQuant | None
     owns_input: bool
 
     def forward(self, input: Tensor) -> Tensor:
         """As ``nn.Linear``: [..., in_features] to [..., out_features]."""
         weight: Tensor = self.weight_fq(self.weight)
-        return functional.linear(_quantized(self, input), weight, self.bias)
+        return _output(self, functional.linear(_quantized(self, input), weight, self.bias))
 
 
 class QConv2d(nn.Conv2d):
-    """Conv2d whose input and weight (per output channel) are fake quantized."""
+    """Conv2d whose input and weight (per output channel) are fake quantized, and its output where asked."""
 
     weight_fq: WeightQuant
     input_fq: FakeQuant | None
+    output_fq: FakeQuant | None
     owns_input: bool
 
     def forward(self, input: Tensor) -> Tensor:
         """As ``nn.Conv2d``: [batch, in, height, width] to [batch, out, height', width']."""
         weight: Tensor = self.weight_fq(self.weight)
-        output: Tensor = self._conv_forward(_quantized(self, input), weight, self.bias)
-        return output
+        return _output(self, self._conv_forward(_quantized(self, input), weight, self.bias))
 
 
 class QEmbedding(nn.Embedding):
@@ -51,12 +52,33 @@ class QEmbedding(nn.Embedding):
         return rows
 
 
+class QBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm behind a quantized convolution, whose output is fake quantized in the convolution's place."""
+
+    output_fq: FakeQuant | None
+
+    def forward(self, input: Tensor) -> Tensor:
+        """As ``nn.BatchNorm2d``: [batch, channels, height, width] to the same."""
+        return _output(self, super().forward(input))
+
+
+class QReLU(nn.ReLU):
+    """ReLU behind a quantized convolution, whose output is fake quantized in the convolution's place."""
+
+    output_fq: FakeQuant | None
+
+    def forward(self, input: Tensor) -> Tensor:
+        """As ``nn.ReLU``: any shape to the same."""
+        return _output(self, super().forward(input))
+
+
 QUANTIZABLE: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: QLinear,
     nn.Conv2d: QConv2d,
     nn.Embedding: QEmbedding,
 }
 QLayer = QLinear | QConv2d | QEmbedding
+_TAILS: dict[type[nn.Module], type[nn.Module]] = {nn.BatchNorm2d: QBatchNorm2d, nn.ReLU: QReLU}
 
 
 def swap_class(module: nn.Module, weight: QuantSpec, activation: FakeQuant | None, owns_input: bool = True) -> None:
@@ -77,11 +99,30 @@ def swap_class(module: nn.Module, weight: QuantSpec, activation: FakeQuant | Non
     module.weight_fq.train(module.training)
     if isinstance(module, QEmbedding):
         return
+    module.register_module("output_fq", None)
     object.__setattr__(module, "owns_input", owns_input)
     if owns_input:
         module.register_module("input_fq", activation)
     else:
         object.__setattr__(module, "input_fq", activation)
+
+
+def quantize_output(module: nn.Module, activation: FakeQuant) -> None:
+    """Let ``activation`` quantize what ``module`` gives, in place.
+
+    Args:
+        module: A quantized Linear or Conv2d, or exactly a ReLU or BatchNorm2d that follows one.
+        activation: The quantizer; registered as ``output_fq``.
+    """
+    module.__class__ = _TAILS.get(type(module), type(module))
+    module.register_module("output_fq", activation)
+
+
+def _output(module: QLinear | QConv2d | QBatchNorm2d | QReLU, values: Tensor) -> Tensor:
+    if module.output_fq is None:
+        return values
+    rounded: Tensor = module.output_fq(values)
+    return rounded
 
 
 def _quantized(layer: QLinear | QConv2d, values: Tensor) -> Tensor:

@@ -18,8 +18,9 @@ class QuantSpec:
         signed: int8, else uint8.
         symmetric: Zero point 0 and a range symmetric around it.
         axis: The axis that each scale belongs to, or None for one scale.
-        narrow: Leave out -128, so that an int8 range is symmetric.
+        narrow: Leave out the lowest integer, so that a signed range is symmetric.
         dynamic: Of activations: the range is that of each batch.
+        bits: Width of the integers, 2 to 8; they are stored in 8.
     """
 
     signed: bool
@@ -27,16 +28,17 @@ class QuantSpec:
     axis: int | None = None
     narrow: bool = False
     dynamic: bool = False
+    bits: int = 8
 
     @property
     def qmin(self) -> int:
         """Lowest integer."""
-        return -127 if self.narrow else -128 if self.signed else 0
+        return int(self.narrow) - (1 << (self.bits - 1)) if self.signed else 0
 
     @property
     def qmax(self) -> int:
         """Highest integer."""
-        return 127 if self.signed else 255
+        return (1 << (self.bits - int(self.signed))) - 1
 
     @property
     def dtype(self) -> torch.dtype:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import nn
 
@@ -17,10 +17,11 @@ from sparsify.select import clean_name
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """Integer formats of a layer's inputs and weights; None leaves them float."""
+    """Integer formats of a layer's inputs, weights and outputs; None leaves them float."""
 
     inputs: QuantSpec | None = ACTIVATION
     weights: QuantSpec | None = WEIGHT
+    outputs: QuantSpec | None = None
 
     @property
     def dynamic(self) -> bool:
@@ -47,6 +48,9 @@ class Selection:
         ignore: Names, patterns or classes that stay float.
         submodules: Full names; layers outside stay float. None: the whole model.
         embeddings: Whether embeddings are quantized (inside ``submodules`` or not).
+        matmuls: Whether the matmuls inside attention are quantized.
+        conv_outputs: Whether the output of a convolution is quantized where no layer's input quantizer takes it, so
+            that an integer runtime can run the convolution.
         strict: Refuse ``ignore`` and ``overrides`` entries that match nothing.
     """
 
@@ -55,6 +59,8 @@ class Selection:
     ignore: tuple[str, ...] = ()
     submodules: tuple[str, ...] | None = None
     embeddings: bool = True
+    matmuls: bool = True
+    conv_outputs: bool = True
     strict: bool = True
 
     def scheme_of(self, model: nn.Module, name: str) -> Scheme | str:
@@ -70,15 +76,34 @@ class Selection:
             return "outside the recipe's submodules"
         rule = _strongest(self.overrides, name, classes)
         scheme = self.default if rule is None else self.overrides[rule]
+        if rule is None and embedding and scheme is not None and scheme.weights is not None:
+            # One scale serves a whole table: fewer bits than 8 are taken only where a rule says so.
+            scheme = replace(scheme, weights=replace(scheme.weights, bits=8))
         if scheme is None or (scheme.weights is None and scheme.inputs is None):
             return "left float by scheme_overrides"
         return scheme
 
+    def output_of(self, scheme: Scheme, layer: nn.Module, taken: bool) -> QuantSpec | None:
+        """The format of a layer's output, None where it stays float.
+
+        Args:
+            scheme: Of the layer.
+            layer: The layer.
+            taken: Whether nothing but input quantizers of other layers reads its output.
+        """
+        if scheme.outputs is not None and not isinstance(layer, nn.Embedding):
+            return scheme.outputs
+        wanted = self.conv_outputs and isinstance(layer, nn.Conv2d) and not taken
+        return scheme.inputs if wanted else None
+
     @property
     def attention(self) -> bool:
         """Whether the matmuls inside attention are quantized: not by ranges of each batch, or if matmuls are ignored."""
-        return not (self.default.inputs is None or self.default.dynamic) and not any(
-            _ATTENTION_NAMES.fullmatch(name) for name in self.ignore
+        inputs = self.default.inputs
+        return (
+            self.matmuls
+            and not (inputs is None or inputs.dynamic)
+            and not any(_ATTENTION_NAMES.fullmatch(name) for name in self.ignore)
         )
 
     def check(self, model: nn.Module) -> None:

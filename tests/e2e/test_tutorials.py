@@ -70,3 +70,19 @@ def test_shrink(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     assert "first layer: 2 heads, 256 neurons" in done.stdout
     assert "int8, equal to the model: True" in done.stdout
+
+
+def test_digits_cnn(tmp_path: Path) -> None:
+    command = [sys.executable, TUTORIALS / "digits_cnn.py", "--output_dir", tmp_path, "--num_epochs", "6"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "equal to the model: True" in done.stdout
+    operators = next(line for line in done.stdout.splitlines() if line.startswith("operators"))
+    assert "3 QLinearConv" in operators
+    assert {"Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul"}.isdisjoint(operators.replace(",", " ").split())
+    accuracy = [float(word) for word in done.stdout.splitlines()[-1].split() if word.startswith("0.")]
+    assert len(accuracy) == 2
+    assert min(accuracy) > 0.9
+    assert abs(accuracy[0] - accuracy[1]) <= 0.005

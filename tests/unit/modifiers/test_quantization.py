@@ -22,6 +22,7 @@ from sparsify.quantization.qparams import ACTIVATION_SYMMETRIC, WEIGHT_AFFINE, W
 from sparsify.quantization.schemes import DEFAULT, Scheme
 from sparsify.recipe.recipe import Recipe
 from sparsify.run import TrainingRun
+from tests.helpers.models import tiny_classifier
 
 
 class Mlp(nn.Module):
@@ -183,6 +184,11 @@ def test_values_and_times() -> None:
         ({"scheme": {"output_activations": {"bits": 8}}}, "did you mean num_bits"),
         # What is not built must not hide a mistake further on.
         ({"scheme_overrides": {"a": {"weights": {"num_bits": 4}}, "b": {"weight": {}}}}, "did you mean weights"),
+        ({"scheme": {"target_hardware": "tensort"}}, "did you mean tensorrt"),
+        (
+            {"scheme": {"target_hardware": "tensorrt", "input_activations": {"symmetric": False}}},
+            "symmetric activations",
+        ),
         ({"config_groups": {"a": {"targets": ["Linear"]}}, "scheme": "default"}, "use one of them"),
         ({"config_groups": {"a": {"targets": ["Linear"]}, "b": {"targets": ["Linear"]}}}, "two groups target 'Linear'"),
         ({"config_groups": {"a": {"targets": ["Linear"], "weights": {"num_bit": 8}}}}, "num_bit"),
@@ -200,24 +206,27 @@ def test_what_is_refused(fields: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"weight_bits": 4}, "weight_bits 4"),
-        ({"activation_bits": None}, "activation_bits None"),
-        ({"reduce_range": 1}, "reduce_range true"),
+        ({"weight_bits": 1}, "weight_bits 1"),
+        ({"weight_bits": None}, "weight_bits None"),
+        ({"activation_bits": 16}, "activation_bits 16"),
         ({"exclude_batchnorm": False}, "exclude_batchnorm false"),
         ({"custom_quantizable_module_types": ["SiLU"]}, "custom_quantizable_module_types SiLU"),
         ({"model_fuse_fn_name": "fuse_it"}, "model_fuse_fn_name fuse_it"),
         ({"weight_qconfig_kwargs": {"observer": "histogram"}}, "weight_qconfig_kwargs: observer 'histogram'"),
         ({"activation_qconfig_kwargs": {"quant_min": 3}}, "activation_qconfig_kwargs: quant_min 3"),
-        ({"scheme": {"weights": {"num_bits": 4}}}, "weights: num_bits 4"),
-        ({"scheme": {"output_activations": {"num_bits": 8}}}, ".*quantizers of outputs"),
+        ({"scheme": {"weights": {"num_bits": 16}}}, "weights: num_bits 16"),
         ({"scheme": {"input_activations": {"strategy": "channel"}}}, "input_activations: strategy 'channel'"),
-        ({"scheme_overrides": {"Linear": {"weights": {"num_bits": 4}}}}, "weights: num_bits 4"),
+        ({"scheme": {"output_activations": {"strategy": "channel"}}}, "output_activations: strategy 'channel'"),
+        ({"scheme_overrides": {"Linear": {"weights": {"num_bits": 9}}}}, "weights: num_bits 9"),
         (
-            {"config_groups": {"g": {"targets": ["Linear"], "weights": {"num_bits": 4}}}},
-            r"4 bit int \(config_groups.g\)",
+            {"config_groups": {"g": {"targets": ["Linear"], "weights": {"num_bits": 16}}}},
+            r"16 bit int \(config_groups.g\)",
         ),
         ({"config_groups": {"g": {"targets": ["Linear"], "input_activations": {"dynamic": True}}}}, "dynamic ranges"),
-        ({"config_groups": {"g": {"targets": ["Linear"], "output_activations": {}}}}, ".*quantizers of outputs"),
+        (
+            {"config_groups": {"g": {"targets": ["Linear"], "output_activations": {"strategy": "token"}}}},
+            "outputs by token",
+        ),
         ({"config_groups": {"g": {"targets": ["x"], "weights": {"observer": "mse"}}}}, "the observer 'mse'"),
         ({"config_groups": {"g": {"targets": ["x"], "weights": {"strategy": "block"}}}}, "weights by block"),
     ],
@@ -277,7 +286,49 @@ def test_the_seeds_fields_are_taken() -> None:
     assert selection.ignore == ("LayerNorm", "Tanh")
 
 
-def test_outputs_are_never_quantized_whatever_quantize_linear_activations_says() -> None:
+def test_bits_of_layers_and_reduced_range() -> None:
+    def default(**fields: Any) -> Any:
+        return QuantizationModifier(**fields).selection().default
+
+    assert (default(weight_bits=4).weights.bits, default(weight_bits=4).inputs.bits) == (4, 8)
+    assert (default(weight_bits=4).weights.qmin, default(weight_bits=4).weights.qmax) == (-7, 7)
+    assert default(activation_bits=None).inputs is None
+    assert default(activation_bits=6).inputs.qmax == 63
+    reduced = default(reduce_range=1)
+    assert (reduced.weights.bits, reduced.inputs.bits) == (7, 8)
+    # A pair of products with uint8 stays within 16 bits: what CPUs without VNNI add them up in.
+    assert 2 * reduced.weights.qmax * reduced.inputs.qmax < 2**15
+    assert default(reduce_range=True, weight_bits=4).weights.bits == 4
+
+
+def test_a_layers_own_width_and_format() -> None:
+    overrides = {"fc2": {"weights": {"num_bits": 4}, "output_activations": {}}, "classifier": None}
+    model = Mlp()
+    QuantizationModifier(scheme_overrides=overrides).on_structure(model)
+    assert (model.fc1.weight_fq.spec.bits, model.fc2.weight_fq.spec.bits) == (8, 4)
+    assert model.fc2.output_fq is not None
+    assert model.fc1.output_fq is None
+    assert type(model.classifier) is nn.Linear
+    assert "weight_fq" not in dict(model.classifier.named_modules())
+
+
+def test_embeddings_keep_8_bits_unless_they_are_named() -> None:
+    for fields, bits in (({}, 8), ({"Embedding": {"weights": {"num_bits": 4}}}, 4)):
+        model = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 4))
+        scheme = {"weights": {"num_bits": 4}}
+        QuantizationModifier(scheme=scheme, scheme_overrides=fields).on_structure(model)  # type: ignore[arg-type]
+        assert (model[0].weight_fq.spec.bits, model[1].weight_fq.spec.bits) == (bits, 4)
+
+
+def test_matmuls_inside_attention_may_be_left_float() -> None:
+    for wanted in (True, False):
+        model = tiny_classifier()
+        QuantizationModifier(quantize_attention=wanted).on_structure(model)
+        assert any("attention_fq" in name for name in quantizers(model)) == wanted
+        assert any("query" in name for name in quantizers(model))
+
+
+def test_outputs_of_linears_are_never_quantized_whatever_quantize_linear_activations_says() -> None:
     names = []
     for value in (0, 1):
         model = Mlp()

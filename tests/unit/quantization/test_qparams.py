@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -55,3 +57,11 @@ def test_weights_never_use_the_lowest_integer() -> None:
 def test_storage_type(spec: QuantSpec, dtype: torch.dtype) -> None:
     ones = torch.ones(2)
     assert quantize(torch.rand(2, 2), ones, torch.zeros(2), spec if spec.axis == 0 else ACTIVATION).dtype == dtype
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+def test_limits_of_every_width(bits: int) -> None:
+    unsigned, signed = QuantSpec(False, False, bits=bits), QuantSpec(True, True, bits=bits)
+    assert (unsigned.qmin, unsigned.qmax) == (0, 2**bits - 1)
+    assert (signed.qmin, signed.qmax) == (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    assert replace(signed, narrow=True).qmin == -signed.qmax
