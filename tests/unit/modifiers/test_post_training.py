@@ -125,7 +125,7 @@ def test_values_that_cannot_be(fields: str, told: str) -> None:
 
 
 def test_formats_that_are_not_built_are_refused_before_the_model_changes() -> None:
-    made, model = manager("scheme: {weights: {num_bits: 3}}"), tiny_classifier()
+    made, model = manager("scheme: {weights: {num_bits: 16}}"), tiny_classifier()
     with pytest.raises(RecipeError, match="not available yet"):
         made.apply(model, batches())
     assert not quantizers(model)
