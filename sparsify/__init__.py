@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sparsify.export.benchmark import benchmark
     from sparsify.export.checkpoint import load_model
+    from sparsify.export.compressed import save_compressed
     from sparsify.export.deployment import export_onnx
     from sparsify.export.verify import verify
     from sparsify.manager import ModifierManager, load_recipe
@@ -26,6 +27,7 @@ _HOMES = {
     "load_model": "sparsify.export.checkpoint",
     "load_recipe": "sparsify.manager",
     "register": "sparsify.modifiers.registry",
+    "save_compressed": "sparsify.export.compressed",
     "shrink": "sparsify.pruning.shrink",
     "to_semi_structured": "sparsify.pruning.semi_structured",
     "verify": "sparsify.export.verify",
@@ -40,6 +42,7 @@ __all__ = [
     "load_model",
     "load_recipe",
     "register",
+    "save_compressed",
     "shrink",
     "to_semi_structured",
     "verify",

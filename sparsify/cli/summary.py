@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from sparsify.cli import common
+from sparsify.export.compressed import COMPRESSED
 from sparsify.recipe.source import CHECKPOINT_RECIPE
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def _weighed(result: Result) -> list[tuple[str, str]]:
 def _files(folder: Path) -> list[tuple[str, Path]]:
     named = {
         "model": folder / "model.safetensors",
+        "compressed": folder / COMPRESSED,
         "recipe": folder / CHECKPOINT_RECIPE,
         "metrics": folder / "all_results.json",
         "predictions": folder / "predictions.txt",

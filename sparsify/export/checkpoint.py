@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from sparsify.errors import InputError, StateError
+from sparsify.export.compressed import read_compressed, weight_files
 from sparsify.manager import load_recipe
 from sparsify.pruning.shrink import apply_widths
 from sparsify.pruning.widths import read_widths
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 RECIPE_FILE = CHECKPOINT_RECIPE
-_WEIGHTS = "model.safetensors"
-_INDEX = "model.safetensors.index.json"
 
 
 def has_recipe(directory: str | Path) -> bool:
@@ -58,8 +56,9 @@ def load_model(
     cls = getattr(transformers, name, None) if name else None
     if cls is None:
         raise InputError(f"{folder}/config.json names the architecture {name!r}, which transformers does not have")
-    saved = _quantizer_tensors(folder)
-    model = _pretrained(cls, folder, config)
+    state = read_compressed(folder)
+    saved = _quantizer_tensors(folder) if state is None else of_quantizers(state)
+    model = _pretrained(cls, folder, config, state)
     if has_recipe(folder):
         load_recipe(folder / RECIPE_FILE, distillation=False).apply_structure(model)
         _restore_quantizers(model, saved, folder)
@@ -75,11 +74,11 @@ def _config(folder: Path) -> Any:
         raise InputError(f"{folder}: cannot read config.json ({str(error).splitlines()[0]})") from error
 
 
-def _pretrained(cls: Any, folder: Path, config: Any) -> nn.Module:
+def _pretrained(cls: Any, folder: Path, config: Any, state: dict[str, Tensor] | None) -> nn.Module:
     try:
         with quiet_transformers():
-            options = {"config": config, "dtype": torch.float32, "local_files_only": True}
-            model: nn.Module = shaped(cls, config).from_pretrained(folder, **options)
+            options = {"config": config, "dtype": torch.float32, "local_files_only": True, "state_dict": state}
+            model: nn.Module = shaped(cls, config).from_pretrained(folder if state is None else None, **options)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(f"{folder}: cannot load the weights ({str(error).splitlines()[0]})") from error
     model.__class__ = cls
@@ -121,21 +120,23 @@ def quiet_transformers() -> Iterator[None]:
 
 def _quantizer_tensors(folder: Path) -> dict[str, Tensor]:
     """Tensors of the folder that belong to quantizers, by name."""
-    files = [folder / _WEIGHTS]
-    if (folder / _INDEX).is_file():
-        index = json.loads((folder / _INDEX).read_text())
-        files = [folder / name for name in sorted(set(index["weight_map"].values()))]
     found: dict[str, Tensor] = {}
-    for file in files:
-        if not file.is_file():
-            continue
+    for file in filter(Path.is_file, weight_files(folder)):
         try:
             with safe_open(file, framework="pt") as stream:
-                names = [n for n in stream.keys() if n.endswith((".scale", ".zero_point"))]  # noqa: SIM118
-                found |= {name: stream.get_tensor(name) for name in names}
+                found |= {name: stream.get_tensor(name) for name in filter(_of_quantizer, stream.keys())}
         except (OSError, SafetensorError) as error:
             raise InputError(f"{file}: the weights are corrupt ({error})") from error
     return found
+
+
+def of_quantizers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those tensors of a state dict that belong to quantizers."""
+    return {name: tensor for name, tensor in state.items() if _of_quantizer(name)}
+
+
+def _of_quantizer(name: str) -> bool:
+    return name.endswith((".scale", ".zero_point"))
 
 
 def _restore_quantizers(model: nn.Module, saved: dict[str, Tensor], folder: Path) -> None:

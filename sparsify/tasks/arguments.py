@@ -82,6 +82,10 @@ class RecipeArguments:
         None, "Training examples used to calibrate (default: the recipe's, else 512; 50 with --apply_quantization)."
     )
     best_model_after_epoch: float | None = flag(None, "With --load_best_model_at_end: ignore earlier epochs.")
+    save_compressed: bool = flag(
+        False,
+        "Store the final weights small: int8 where a layer is quantized, zeros as a bitmask (load_model reads it).",
+    )
     num_export_samples: int = flag(0, "Save N validation examples (inputs, outputs, labels) beside the model.")
 
 

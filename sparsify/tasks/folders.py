@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from sparsify.errors import InputError
+from sparsify.export.compressed import COMPRESSED, INDEX, weight_files
 
 
 def writable(folder: str | None, given: bool) -> Path:
@@ -57,3 +58,10 @@ def move_into(source: Path, target: Path) -> None:
     for path in sorted(source.iterdir()):
         os.replace(path, target / path.name)
     source.rmdir()
+
+
+def drop_other_weights(folder: Path, compressed: bool) -> None:
+    """Remove weights that an earlier run left in the other of the two ways to store them: one folder, one model."""
+    files = [*weight_files(folder), folder / INDEX] if compressed else [folder / COMPRESSED]
+    for file in files:
+        file.unlink(missing_ok=True)

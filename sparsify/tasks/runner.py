@@ -12,13 +12,14 @@ from transformers import set_seed
 from sparsify.distillation.teacher import Teacher
 from sparsify.errors import InputError
 from sparsify.export.checkpoint import RECIPE_FILE
+from sparsify.export.compressed import compress
 from sparsify.tasks.arguments import Arguments
 from sparsify.tasks.base import AnyTask, Job, Measure, Result
 from sparsify.tasks.calibration import calibration_batches
 from sparsify.tasks.compiled import compile_flags
 from sparsify.tasks.composition import following
 from sparsify.tasks.consent import settle
-from sparsify.tasks.folders import checkpoint_to_resume, move_into, writable
+from sparsify.tasks.folders import checkpoint_to_resume, drop_other_weights, move_into, writable
 from sparsify.tasks.prepare import make_trainer, prepare, save_results
 from sparsify.tasks.recipes import load_manager, teacher_of
 from sparsify.tasks.samples import save_samples
@@ -91,7 +92,10 @@ def _save(job: Job, trainer: Trainer, manager: ModifierManager | None, folder: P
     trainer.save_state()
     if not trainer.is_world_process_zero():
         return
+    if job.args.recipe.save_compressed:
+        logger.info("%s", compress(fresh, job.model))
     move_into(fresh, folder)
+    drop_other_weights(folder, compressed=job.args.recipe.save_compressed)
     if manager is not None:
         manager.record.save(folder / RECIPE_FILE)
     elif job.own_recipe is not None and job.own_recipe.parent.resolve() != folder.resolve():

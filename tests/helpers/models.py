@@ -72,7 +72,7 @@ def tiny_classifier(
         sized["embedding_size"] = 32
     if family == "deberta-v2":
         sized |= {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8}
-    return model_class(config_class(**sized, **common))
+    return model_class(config_class(**{**sized, **common}))
 
 
 def token_batch(seed: int = 0, size: int = 4, length: int = 10) -> dict[str, Tensor]:
