@@ -36,18 +36,18 @@ class Saved:
     Attributes:
         weights: The file.
         dense: All floating point weights of it at four bytes each, without quantizers' scales.
-        layers: Of the layers stored as integers or bitmask, as they are stored with their scales.
-        dense_layers: These at four bytes a weight.
+        sparse: Of the weights stored with a bitmask.
+        dense_sparse: These at four bytes each.
     """
 
     weights: int
     dense: int
-    layers: int
-    dense_layers: int
+    sparse: int
+    dense_sparse: int
 
     def __str__(self) -> str:
-        small = f"; in the layers stored small {self.layers / self.dense_layers:.1%}" if self.dense_layers else ""
-        return f"weights stored in {self.weights:,} bytes, {self.weights / self.dense:.1%} of fp32{small}"
+        sparse = f" (the sparse ones {self.sparse / self.dense_sparse:.1%})" if self.dense_sparse else ""
+        return f"weights stored in {self.weights:,} bytes, {self.weights / self.dense:.1%} of fp32{sparse}"
 
 
 def save_compressed(model: nn.Module, directory: str | Path) -> Saved:
@@ -77,22 +77,21 @@ def compress(folder: Path, model: nn.Module) -> Saved:
     state = {name: tensor for file in files for name, tensor in load_file(file).items()}
     layers = {name: m for name, m in model.named_modules() if isinstance(m, QLayer)}
     out: dict[str, Tensor] = {}
-    small = dense_small = 0
+    sparse = dense_sparse = 0
     for name, tensor in state.items():
         layer = layers.get(name.removesuffix(_WEIGHT)) if name.endswith(_WEIGHT) else None
         kept = _integers(tensor, layer.weight_fq) if layer is not None else None
         stored = _stored(name, tensor if kept is None else kept)
         out |= stored
-        if kept is not None or name not in stored:
-            scales = layer.weight_fq.scale.numel() * 8 if kept is not None and layer is not None else 0
-            small += _bytes(stored.values()) + scales
-            dense_small += 4 * tensor.numel()
+        if name not in stored:
+            sparse += _bytes(stored.values())
+            dense_sparse += 4 * tensor.numel()
     atomic_write(folder / COMPRESSED, lambda path: save_file(_own(out), path, metadata=_METADATA))
     for file in (*files, folder / INDEX):
         file.unlink(missing_ok=True)
     own = [t for name, t in state.items() if not _is_of_quantizer(name)]
     dense = sum(4 * t.numel() for t in own if t.is_floating_point())
-    return Saved((folder / COMPRESSED).stat().st_size, dense, small, dense_small)
+    return Saved((folder / COMPRESSED).stat().st_size, dense, sparse, dense_sparse)
 
 
 def read_compressed(folder: Path) -> dict[str, Tensor] | None:

@@ -62,7 +62,7 @@ def test_the_encoder_of_a_sparse_int8_model_takes_an_eighth(tmp_path: Path) -> N
     small = sum(t.numel() * t.element_size() for n, t in state.items() if ".encoder." in n)
     dense = sum(4 * p.numel() for n, p in model.named_parameters() if ".encoder." in n)
     assert small / dense <= 0.12
-    assert saved.layers < 0.12 * saved.dense_layers
+    assert saved.sparse < 0.12 * saved.dense_sparse
     assert saved.weights == (tmp_path / COMPRESSED).stat().st_size
     assert f"{saved.weights:,} bytes" in str(saved)
 
