@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from sparsify.errors import ExportError
 from sparsify.export.constants import fold_constant_products
-from sparsify.quantization.export_form import has_active_quantizers, to_export_form
+from sparsify.export.dynamic import quantize_dynamically
+from sparsify.quantization.export_form import dynamic_layers, has_active_quantizers, to_export_form
 
 DEFAULT_OPSET = 20
 _OPSETS = range(18, 24)
@@ -39,7 +40,8 @@ def export_graph(
     """Write ``model`` as an ONNX file; the model is left as it was.
 
     Quantized layers get int8 initializers ([in, out] for Linears), one DequantizeLinear each, and QuantizeLinear and
-    DequantizeLinear at their inputs. Weights of another float type are written as float32.
+    DequantizeLinear at their inputs; layers with ranges of each batch are rewritten by ONNX Runtime's ``quantize_dynamic``.
+    Weights of another float type are written as float32.
 
     Args:
         model: Called with ``sample`` by keyword.
@@ -70,6 +72,8 @@ def export_graph(
         _strip(program.model)
         program.model.metadata_props.update({k: str(v) for k, v in (metadata or {}).items()})
         _save(program, Path(path), external_data)
+        if layers := dynamic_layers(model):
+            quantize_dynamically(Path(path), layers)
 
 
 class _Named(nn.Module):

@@ -63,6 +63,18 @@ def test_static_quantizes_evaluates_saves_and_exports(world: World, tmp_path: Pa
     assert report["verification"]["operators"]["float_ops"] == []
 
 
+def test_dynamic_is_what_a_command_without_training_does(world: World, tmp_path: Path) -> None:
+    assert main(world.flags(tmp_path, "--apply_quantization", "--do_eval", "--per_device_eval_batch_size", "16")) == 0
+    f1 = results(tmp_path)["eval_f1"]
+    assert f1 >= results(world.dense)["eval_f1"] - 0.05 > 0.5
+    assert "approach: dynamic" in (tmp_path / "recipe.yaml").read_text()
+    report = exported(tmp_path, world.data["validation"])
+    assert report["precision"] == "int8"
+    assert report["metrics"]["torch"]["f1"] == pytest.approx(f1, abs=0.02)
+    assert report["metrics"]["onnxruntime"]["f1"] == pytest.approx(f1, abs=0.02)
+    assert report["verification"]["weights"]["int8"] == report["verification"]["weights"]["compared"]
+
+
 def test_training_then_static(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     both = ("--do_train", "--num_train_epochs", "1", "--apply_pruning", "--target_sparsity", "0.3", "--max_steps", "8")
     static = ("--apply_quantization", "--quantization_approach", "static")
