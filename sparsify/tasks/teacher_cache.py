@@ -48,7 +48,7 @@ def keep_teacher(job: Job, manager: ModifierManager | None, teacher: nn.Module |
     )
     cache, fresh = keep_answers(
         asked,
-        job.reading.encoded["train"].features,
+        list(job.task.training_set(job.reading, job.args.training.seed)),
         job.task.collator(job.reading.tokenizer),
         folder,
         wanted=_wanted(taught, job.model, asked, getattr(torch, flags.teacher_logits_dtype)),
@@ -72,6 +72,8 @@ def _wanted(taught: Sequence[TaughtModifier], student: nn.Module, teacher: Teach
 def number_examples(trainer: Trainer) -> None:
     """Let each training batch say of which examples it is made."""
     dataset: Any = trainer.train_dataset
+    if hasattr(dataset, "set_epoch"):
+        logger.warning("the teacher's outputs are kept: every epoch sees the training data as the first one does")
     trainer.train_dataset = [{**row, EXAMPLE_INDEX: index} for index, row in enumerate(dataset)]
     trainer.data_collator = Numbering(trainer.data_collator)
     trainer.args.remove_unused_columns = False  # the Trainer would take the index for a column that nobody reads

@@ -128,6 +128,25 @@ def test_a_sparse_model_exports_and_measures_as_training_did(world: World, tmp_p
             assert report["metrics"][runtime][name] == pytest.approx(results(tmp_path)[f"eval_{name}"], rel=1e-4)
 
 
+def test_with_a_kept_teacher_every_epoch_is_masked_as_the_first(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ("--do_train", "--line_by_line", "--apply_distillation", "--teacher_model_name_or_path", str(world.dense))
+    common = (*common, "--loss_types", "CE", "KL", "--logging_steps", "1", "--max_steps", "15")
+    found = []
+    for name, flags in {
+        "running": (),
+        "kept": ("--generate_teacher_logits", "--teacher_cache_dir", str(tmp_path)),
+    }.items():
+        assert main(world.flags(tmp_path / name, *common, *flags)) == 0
+        log = json.loads((tmp_path / name / "trainer_state.json").read_text())["log_history"]
+        found.append([entry["loss"] for entry in log if "loss" in entry])
+    running, kept = found
+    assert kept[:12] == pytest.approx(running[:12], rel=1e-4)  # the first epoch
+    assert kept[12:] != pytest.approx(running[12:], rel=1e-4)
+    assert "every epoch sees the training data as the first one does" in " ".join(capsys.readouterr().err.split())
+
+
 def test_validation_texts_out_of_the_training_texts(world: World, tmp_path: Path) -> None:
     argv = ["mlm", "--model_name_or_path", str(world.base), "--output_dir", str(tmp_path), "--use_cpu", "--do_eval"]
     argv += ["--train_file", str(world.data["train"]), "--report_to", "none"]

@@ -108,10 +108,10 @@ class QuestionAnswering(base.Task[QuestionArguments, Questions, EncodedWindows])
 
     def measure(self, reading: QuestionReading, split: str) -> Measure:
         """SQuAD's metrics."""
-        asked, encoded = reading.splits[split], reading.encoded[split]
 
         def measure(given: EvalPrediction) -> dict[str, float]:
-            found = answered(asked, encoded, given.predictions, _rules(reading.data))
+            asked = reading.splits[split]
+            found = answered(asked, reading.encoded[split], given.predictions, _rules(reading.data))
             golds = [[answer.text for answer in answers] for answers in asked.answers or ()]
             negatives = reading.data.version_2_with_negative
             return squad_metrics(
