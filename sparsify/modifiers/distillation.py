@@ -72,5 +72,5 @@ class DistillationModifier(TaughtModifier):
             total, count = distance_over_counted(
                 key, ours, theirs.to(ours.device), self.temperature, inputs, self.comparison
             )
-            # Labels may be several to what is counted: a window of question answering has two, its outputs one row.
+            # Labels may be several to what is counted: a window of question answering has three, its outputs one row.
             return total / count.clamp(min=1) * share_of_step(run, inputs)

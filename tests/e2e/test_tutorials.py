@@ -86,3 +86,14 @@ def test_digits_cnn(tmp_path: Path) -> None:
     assert len(accuracy) == 2
     assert min(accuracy) > 0.9
     assert abs(accuracy[0] - accuracy[1]) <= 0.005
+
+
+def test_question_answering(tmp_path: Path) -> None:
+    command = [sys.executable, TUTORIALS / "question_answering.py", "--output_dir", tmp_path, "--questions", "320"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "Which place is it about ?" in done.stdout
+    assert "F1 in onnxruntime: " in done.stdout
+    assert (tmp_path / "small" / "eval_null_odds.json").is_file()

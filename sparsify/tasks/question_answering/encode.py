@@ -81,8 +81,9 @@ def encode(
         workers: Threads the tokenizer may use.
 
     Returns:
-        ``labels`` of a window are the positions of the first and the last token of the first answer; position 0 twice
-        where it does not stand in this window, whole, or where there is none; -100 where it stands nowhere.
+        ``labels`` of a window are the positions of the first and the last token of the first answer, and the number of
+        tokens, behind which padding begins. Both positions are 0 where the answer does not stand in this window, whole,
+        or where there is none; all three are -100 where it stands nowhere.
     """
     use_threads(workers)
     backend = tokenizer.backend_tokenizer
@@ -95,7 +96,8 @@ def encode(
             "attention_mask": [1] * len(window.ids),
         }
         if places is not None:
-            row["labels"] = _labels(window, places[window.pair])
+            span = _span(window, places[window.pair])
+            row["labels"] = [IGNORED] * 3 if span is None else [*span, len(window.ids)]
         result.features.append(row)
         result.questions.append(window.pair)
         result.offsets.append(window.offsets)
@@ -116,17 +118,18 @@ def _places(split: Questions) -> list[_Place] | None:
     return [(locate(context, answers[0]) or _NOWHERE) if answers else None for answers, context in pairs]
 
 
-def _labels(window: Window, place: _Place) -> list[int]:
+def _span(window: Window, place: _Place) -> tuple[int, int] | None:
+    """First and last token of an answer; None where nothing can be said."""
     if place is None:
-        return [NULL_POSITION, NULL_POSITION]
+        return NULL_POSITION, NULL_POSITION
     if place == _NOWHERE:
-        return [IGNORED, IGNORED]
+        return None
     (tokens,) = np.nonzero(window.offsets[:, 0] >= 0)
     starts, ends = window.offsets[tokens].T
     if not len(tokens) or starts[0] > place[0] or ends[-1] < place[1]:
-        return [NULL_POSITION, NULL_POSITION]
+        return NULL_POSITION, NULL_POSITION
     first = int(np.searchsorted(ends, place[0], side="right"))
     last = int(np.searchsorted(starts, place[1], side="left")) - 1
     if first > last:  # the answer is made of characters that become no token
-        return [IGNORED, IGNORED]
-    return [int(tokens[first]), int(tokens[last])]
+        return None
+    return int(tokens[first]), int(tokens[last])

@@ -71,7 +71,12 @@ class QuestionAnswering(base.Task[QuestionArguments, Questions, EncodedWindows])
         )
 
     def configure(self, splits: dict[str, Questions], data: QuestionArguments, config: Any) -> list[str]:
-        """There are no classes; how answers are read goes into the configuration."""
+        """There are no classes; how answers are read goes into the configuration.
+
+        What it says of another task's classes is taken out: heads have as many outputs as there are, and need two.
+        """
+        config.num_labels = 2
+        config.id2label, config.label2id = {0: "LABEL_0", 1: "LABEL_1"}, {"LABEL_0": 0, "LABEL_1": 1}
         setattr(config, CONFIG_KEY, {name: getattr(data, name) for name in _KEPT})
         return []
 
@@ -90,9 +95,10 @@ class QuestionAnswering(base.Task[QuestionArguments, Questions, EncodedWindows])
         return [row for row in reading.encoded["train"].features if row["labels"][0] != IGNORED]
 
     def collator(self, tokenizer: Any, *, max_length: int | None = None, multiple: int | None = None) -> Any:
-        """Pads inputs."""
+        """Pads inputs, at their end: labels are positions."""
         from transformers import DataCollatorWithPadding
 
+        tokenizer.padding_side = "right"
         padding = "max_length" if max_length is not None else True
         return DataCollatorWithPadding(tokenizer, padding=padding, max_length=max_length, pad_to_multiple_of=multiple)
 

@@ -27,7 +27,8 @@ def labelled(encoded: EncodedWindows, context: str = CONTEXT) -> list[str | None
     """The text that each window's labels mark; None for the first token."""
     found: list[str | None] = []
     for row, offsets in zip(encoded.features, encoded.offsets, strict=True):
-        first, last = row["labels"]
+        first, last, length = row["labels"]
+        assert length == len(row["input_ids"])
         found.append(None if first == last == 0 else context[offsets[first][0] : offsets[last][1]])
     return found
 
@@ -56,7 +57,7 @@ def test_only_windows_that_hold_the_whole_answer_are_labelled_with_it() -> None:
 
 def test_no_answer_is_the_first_token_and_a_lost_one_does_not_count() -> None:
     encoded = encode(split([], [Answer("eve", 3)]), TOKENIZER, max_length=24)
-    assert [row["labels"] for row in encoded.features] == [[0, 0], [-100, -100]]
+    assert [row["labels"] for row in encoded.features] == [[0, 0, 14], [-100, -100, -100]]
 
 
 def test_without_answers_there_are_no_labels() -> None:

@@ -14,7 +14,8 @@ from tests.helpers import ner
 def outputs(size: int = 4, length: int = 7) -> tuple[QuestionAnsweringModelOutput, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     start, end = torch.randn(2, size, length, generator=generator)
-    labels = torch.randint(0, length, (size, 2), generator=generator)
+    labels = torch.randint(0, length, (size, 3), generator=generator)
+    labels[:, 2] = length
     return QuestionAnsweringModelOutput(start_logits=start, end_logits=end), labels
 
 
@@ -22,7 +23,7 @@ def test_it_is_the_loss_of_the_models_own_head() -> None:
     model: Any = ner.model(head="QuestionAnswering")
     assert isinstance(model, BertForQuestionAnswering)
     assert isinstance(model.config, BertConfig)
-    ids, labels = torch.randint(5, 20, (4, 9)), torch.tensor([[1, 2], [0, 0], [3, 8], [4, 4]])
+    ids, labels = torch.randint(5, 20, (4, 9)), torch.tensor([[1, 2, 9], [0, 0, 9], [3, 8, 9], [4, 4, 9]])
     theirs = model(ids, start_positions=labels[:, 0], end_positions=labels[:, 1]).loss
     torch.testing.assert_close(span_loss()(model(ids), labels), theirs)
 
@@ -48,3 +49,9 @@ def test_outputs_may_be_a_tuple() -> None:
 def test_nothing_counted_is_zero_not_nan(items: torch.Tensor | None) -> None:
     out, labels = outputs()
     assert span_loss()(out, torch.full_like(labels, -100), num_items_in_batch=items) == 0
+
+
+def test_padding_changes_nothing() -> None:
+    out, labels = outputs()
+    wider = [torch.nn.functional.pad(one, (0, 5), value=9.0) for one in (out.start_logits, out.end_logits)]
+    torch.testing.assert_close(span_loss()(wider, labels), span_loss()(out, labels))

@@ -80,9 +80,10 @@ def test_nested_files_are_read_as_flat_ones(tmp_path: Path) -> None:
 
 
 def test_the_configuration_says_how_answers_are_read() -> None:
-    config = BertConfig()
+    config = BertConfig(id2label={0: "O", 1: "B-x", 2: "I-x"})  # of a model that did something else
     data = QuestionArguments(version_2_with_negative=True, null_score_diff_threshold=-1.5, max_answer_length=9)
     assert TASK.configure({}, data, config) == []
+    assert config.num_labels == len(config.id2label) == 2
     assert TASK.known(config) == {
         "version_2_with_negative": True,
         "null_score_diff_threshold": -1.5,
