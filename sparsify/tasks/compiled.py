@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sparsify.errors import InputError
@@ -22,8 +23,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def compile_flags(args: Arguments[Any]) -> None:
+def compile_flags(args: Arguments[Any], outputs: Sequence[str] = ("logits",)) -> None:
     """Make a recipe of the flags that stand for one, if any do, and say what it is.
+
+    Args:
+        args: All flags; gets the recipe.
+        outputs: Names of the outputs that the task's models have.
 
     Raises:
         InputError: There is a recipe too, or flags contradict each other.
@@ -38,7 +43,7 @@ def compile_flags(args: Arguments[Any]) -> None:
     recipe = args.recipe
     if recipe.recipe is not None:
         raise InputError(f"{_first(args)} makes a recipe, and --recipe {recipe.recipe} is one: give one of them")
-    recipe.recipe = write(_draft(args), "Compiled from command line flags by sparsify-train.")
+    recipe.recipe = write(_draft(args, outputs), "Compiled from command line flags by sparsify-train.")
     args.compiled = True
     logger.info("the recipe that the flags stand for:\n%s", recipe.recipe)
 
@@ -47,7 +52,7 @@ def _groups(args: Arguments[Any]) -> list[PruningArguments | DistillationArgumen
     return [group for group in (args.pruning, args.distillation, args.quantization) if group is not None]
 
 
-def _draft(args: Arguments[Any]) -> Draft:
+def _draft(args: Arguments[Any], outputs: Sequence[str]) -> Draft:
     """All entries: when and what, by the order of the groups."""
     if args.quantization is not None and args.quantization.asked and args.quantization.one_shot(args.training.do_train):
         return _one_shot(args, args.quantization)
@@ -60,7 +65,7 @@ def _draft(args: Arguments[Any]) -> Draft:
     if args.pruning is not None and args.pruning.asked:
         draft.add(pruning_draft(args.pruning, length))
     if args.distillation is not None and args.distillation.asked:
-        draft.add(distillation_draft(args.distillation))
+        draft.add(distillation_draft(args.distillation, outputs))
     if args.quantization is not None and args.quantization.asked:
         draft.add(quantization_draft(args.quantization, args.training.do_train, args.recipe.num_calibration_samples))
     return draft

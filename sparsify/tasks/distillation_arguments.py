@@ -15,7 +15,9 @@ class DistillationArguments:
 
     apply_distillation: bool = flag(False, "Learn from a teacher's outputs beside the labels; name the teacher.")
     distill_loss_weight: float = flag(
-        0.0, "Train on this times the squared error to the teacher's last hidden state, in place of the task's loss."
+        0.0,
+        "Train on this times the squared error to the teacher's last hidden state, in place of the task's loss (question"
+        " answering: on the KL divergence from its starts and ends).",
     )
     teacher_model_name_or_path: str | None = flag(
         None,

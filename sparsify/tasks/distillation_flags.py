@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sparsify.errors import InputError
 from sparsify.recipe.convert.draft import Draft, Entry
 from sparsify.tasks.distillation_arguments import DistillationArguments
@@ -11,8 +13,13 @@ COMPARISONS = {"CE": "cross_entropy", "KL": "kl_divergence", "MSE": "squared_err
 _GROUP = "distillation"
 
 
-def distillation_draft(flags: DistillationArguments) -> Draft:
+def distillation_draft(flags: DistillationArguments, outputs: Sequence[str] = ("logits",)) -> Draft:
     """What the flags stand for.
+
+    Args:
+        flags: The flags.
+        outputs: Names of the outputs that the task's models have; ``--distill_loss_weight`` compares hidden states, but
+            those of question answering, which has two, themselves, as its script did.
 
     Raises:
         InputError: Values that cannot be.
@@ -20,7 +27,9 @@ def distillation_draft(flags: DistillationArguments) -> Draft:
     draft = Draft()
     if flags.apply_distillation:
         draft.entries.append(_outputs(flags))
-    if flags.distill_loss_weight > 0:
+    if flags.distill_loss_weight > 0 and len(outputs) > 1:
+        draft.entries.append(_spans(flags, outputs))
+    elif flags.distill_loss_weight > 0:
         draft.entries.append(_hidden_state(flags))
     return draft
 
@@ -59,6 +68,16 @@ def _kind(flags: DistillationArguments) -> str:
             f"--loss_types {' '.join(types)}: the loss on labels is the task's own, which is called CE here"
         )
     return types[1]
+
+
+def _spans(flags: DistillationArguments, outputs: Sequence[str]) -> Entry:
+    if flags.apply_distillation:
+        raise InputError(
+            f"--distill_loss_weight and --apply_distillation both compare {' and '.join(outputs)} here: give one of them"
+        )
+    note = f"the task's own loss is left out, and a weight ({flags.distill_loss_weight:g}) of all that is left is none"
+    fields = {"hardness": 1.0, "temperature": 2.0, "distill_output_keys": list(outputs)}
+    return Entry("DistillationModifier", fields, notes={"hardness": note}, group=_GROUP)
 
 
 def _hidden_state(flags: DistillationArguments) -> Entry:

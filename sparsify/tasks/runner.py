@@ -40,7 +40,7 @@ def run(task: AnyTask, args: Arguments[Any]) -> Result:
     Raises:
         SparsifyError: Anything the user can mend; cheap checks come before data and model are loaded.
     """
-    compile_flags(args)
+    compile_flags(args, task.kind.outputs)
     _what_to_do(task, args)
     folder = writable(args.training.output_dir, "output_dir" in args.explicit)
     manager = load_manager(args.recipe)

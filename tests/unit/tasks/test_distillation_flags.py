@@ -9,6 +9,7 @@ import pytest
 from sparsify.cli.argv import translate
 from sparsify.cli.train_help import help_text
 from sparsify.errors import InputError
+from sparsify.export.task import task_by_name
 from sparsify.recipe.recipe import Recipe
 from sparsify.tasks.arguments import Arguments
 from sparsify.tasks.catalog import SPELLINGS
@@ -24,7 +25,7 @@ DISTIL = f"{BASE} --apply_distillation --teacher_model_name_or_path some/teacher
 def compiled(command: str, task: str = "token_classification") -> Arguments[Any]:
     given = translate(command.split())
     args = parse(task, given.argv, given.flags)
-    compile_flags(args)
+    compile_flags(args, task_by_name(task).outputs)
     return args
 
 
@@ -111,3 +112,14 @@ def test_flags_that_do_nothing_are_said(caplog: pytest.LogCaptureFixture) -> Non
 def test_values_that_cannot_be(flags: str, told: str) -> None:
     with pytest.raises(InputError, match=told):
         compiled(f"{DISTIL} {flags}")
+
+
+def test_the_weight_of_question_answering_compares_starts_and_ends_as_its_script_did() -> None:
+    args = compiled(f"{BASE} --distill_loss_weight 4.5", "question_answering")
+    assert args.recipe.distill_teacher == "self"
+    specs = {spec.type: spec.fields for spec in Recipe.from_text(str(args.recipe.recipe)).modifiers}
+    outputs = ["start_logits", "end_logits"]
+    assert specs["DistillationModifier"] == {"hardness": 1.0, "temperature": 2.0, "distill_output_keys": outputs}
+    assert "HiddenStateDistillationModifier" not in specs
+    with pytest.raises(InputError, match="both compare start_logits and end_logits"):
+        compiled(f"{DISTIL} --distill_loss_weight 4.5", "question_answering")
