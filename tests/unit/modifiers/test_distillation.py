@@ -189,3 +189,33 @@ def test_empty_lists_of_names_stand_for_all() -> None:
         for fields in ({}, {"distill_output_keys": [], "teacher_input_keys": []})
     ]
     assert torch.equal(*losses)
+
+
+class Answerer(nn.Module):
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.embed, self.head = nn.Embedding(12, 8), nn.Linear(8, 2)
+
+    def forward(self, input_ids: Tensor, **ignored: Any) -> dict[str, Tensor]:
+        start, end = self.head(self.embed(input_ids)).unbind(-1)
+        return {"start_logits": start, "end_logits": end}
+
+
+@pytest.mark.parametrize("parts", [[6], [4, 2]])
+def test_starts_and_ends_weigh_as_much_as_their_labels_however_a_step_is_cut(parts: list[int]) -> None:
+    """A row of question answering has three labels (start, end, length) and is one row of each output."""
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(0, 12, (6, 7), generator=generator)
+    mask = (torch.arange(7) < torch.tensor([7, 4, 6, 7, 5, 3])[:, None]).long()
+    labels = torch.ones(6, 3, dtype=torch.long)
+    student, teacher = Answerer(1), Answerer(2)
+    run: Any = SimpleNamespace(model=student, teacher=teacher, loss_items=torch.tensor(18), loss_scale=1.0)
+    modifier = attached(run, hardness=1.0, temperature=2.0)
+    found = 0.0
+    for rows in torch.arange(6).split(parts):
+        batch = {"input_ids": ids[rows], "attention_mask": mask[rows], "labels": labels[rows]}
+        found += float(modifier.on_loss(run, torch.tensor(0.0), batch, student(ids[rows])))
+    ours, theirs = student(ids), teacher(ids)
+    each = [kl_by_position(ours[key], theirs[key], 2.0, mask == 1).mean() for key in ("start_logits", "end_logits")]
+    assert found == pytest.approx(float(torch.stack(each).mean()), rel=1e-5)

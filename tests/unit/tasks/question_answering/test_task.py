@@ -110,3 +110,25 @@ def test_flags_that_cannot_be(flags: dict[str, Any], told: str) -> None:
 def test_label_smoothing_has_no_meaning(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--label_smoothing_factor"):
         TASK.loss(reading(QuestionArguments(), qa.rows(2), tmp_path), 0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "negatives"),
+    [
+        ("squad_mini", "train.jsonl.gz", False),
+        ("squad_mini", "validation.jsonl", False),
+        ("squad2_mini", "train.jsonl.gz", True),
+    ],
+)
+def test_answers_of_real_data_are_found_again_through_their_labels(
+    shared: Path, name: str, file: str, negatives: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = QuestionArguments(version_2_with_negative=negatives, max_answer_length=200)
+    split = TASK.examples(TASK.read_file(shared / "data" / name / file, data), data, labelled=True)
+    assert not caplog.records  # every answer stands where it is said to
+    made: Any = Reading(TASK, data, {"validation": split.first(60)}, [], ner.tokenizer(), BertConfig(), 400)
+    made.encode({"input_ids", "attention_mask"})
+    assert len(made.encoded["validation"]) > 60
+    found = TASK.measure(made, "validation")(EvalPrediction(perfect(made), None))  # type: ignore[arg-type]
+    assert found["f1"] > 99.5
+    assert found["exact_match"] > 98
