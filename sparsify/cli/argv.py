@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,6 +76,9 @@ def translate(argv: Sequence[str]) -> Translated:
         became = _one(flag, given, result)
         for new in became:
             result.argv += [f"--{new.name}", *new.values]
+    if "LOCAL_RANK" in os.environ and not given & {"use_cpu", "no_cuda"} and not _has_accelerator():
+        result.argv.append("--use_cpu")  # without it each process would train a model of its own
+        result.notes.append("--use_cpu is set: several processes were started, and there is no GPU for them")
     return result
 
 
@@ -202,10 +206,28 @@ def _bf16(flag: _Flag, given: set[str], result: Translated) -> list[_Flag]:
     return [flag, _Flag("use_cpu", [])]
 
 
+def _ipex(flag: _Flag, given: set[str], result: Translated) -> list[_Flag]:
+    if flag.on and "bf16" in given:
+        result.notes.append(
+            f"{flag} with --bf16 is evaluation (and training) in bf16 by torch.autocast now, without IPEX"
+        )
+    elif flag.on:
+        result.notes.append(f"{flag} is ignored: transformers 5 has no IPEX support; plain torch is used")
+    return []
+
+
 def _has_gpu() -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+def _has_accelerator() -> bool:
+    """Whether processes can train together on something other than the CPU (Apple's GPU is for one alone)."""
+    import torch
+
+    found = torch.accelerator.current_accelerator(check_available=True)
+    return found is not None and found.type != "mps"
 
 
 def _overwrite(flag: _Flag, given: set[str], result: Translated) -> list[_Flag]:
@@ -229,14 +251,18 @@ _RENAMED = {
     "num_warmup_steps": "warmup_steps",
     "max_train_steps": "max_steps",
 }
+_ORT_TRAINING = "training in ONNX Runtime is gone; --torch_compile and --optim adamw_torch_fused take its place"
 _BACKEND = "transformers chooses the half precision backend itself (torch.autocast)"
 _FAST = "tokenizers are always fast ones"
 _GONE = {
-    "use_ipex": "transformers 5 has no IPEX support; plain torch is used",
     "save_safetensors": "weights are always saved as safetensors",
     "half_precision_backend": _BACKEND,
     "fp16_backend": _BACKEND,
     "fp16_opt_level": _BACKEND,
+    "use_module_with_loss": _ORT_TRAINING,
+    "save_onnx": _ORT_TRAINING,
+    "onnx_prefix": _ORT_TRAINING,
+    "onnx_log_level": _ORT_TRAINING,
     "use_mps_device": "an MPS device is used where there is one",
     "past_index": "transformers 5 dropped it",
     "jit_mode_eval": "transformers 5 dropped it",
@@ -270,6 +296,7 @@ _SPECIAL: dict[str, Callable[[_Flag, set[str], Translated], list[_Flag]]] = {
     "include_inputs_for_metrics": _switch("include_for_metrics", "inputs"),
     "optim": _optim,
     "bf16": _bf16,
+    "use_ipex": _ipex,
     "fp16": _half,
     "fp16_full_eval": _half,
 }

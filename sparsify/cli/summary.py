@@ -13,6 +13,7 @@ from sparsify.recipe.source import CHECKPOINT_RECIPE
 
 if TYPE_CHECKING:
     from sparsify.tasks.base import Result
+    from sparsify.tasks.loading import Compared
 
 _METRICS = (
     *("f1", "precision", "recall", "accuracy", "f1_micro", "f1_macro"),
@@ -28,12 +29,23 @@ def show(result: Result) -> None:
     table.add_column()
     for name, value in _measured(result.metrics):
         table.add_row(name, f"{value:.4f}")
+    if result.measured_by != "torch":
+        table.add_row("measured by", result.measured_by)
     for name, text in _weighed(result):
         table.add_row(name, text)
     console = common.console()
     console.print(table)
     for name, path in _files(result.output_dir):  # below the table: a path in a cell is broken where the cell ends
         console.print(f"{name:12} {path}", soft_wrap=True, highlight=False, markup=False)
+
+
+def show_compared(compared: list[Compared]) -> bool:
+    """Print what ``--verify_loading`` looked at; whether all of it is equal."""
+    table = Table("compared", "in memory", "in a fresh process", "equal", title="Loading", title_justify="left")
+    for one in compared:
+        table.add_row(one.what, one.memory, one.loaded, "yes" if one.equal else "NO")
+    common.console().print(table)
+    return all(one.equal for one in compared)
 
 
 def _measured(metrics: dict[str, float]) -> list[tuple[str, float]]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from sparsify.cli import common, stubs
 from sparsify.cli.argv import flag_name, translate
-from sparsify.errors import InputError
+from sparsify.errors import CheckFailed, InputError
 from sparsify.tasks.catalog import SPELLINGS, task_name
 
 logger = logging.getLogger("sparsify.cli.train")
@@ -60,9 +60,11 @@ def _train(task: str, argv: list[str]) -> int:
             f"to go on: the same command with --resume_from_checkpoint true (in {result.output_dir})"
         )
     if args.training.process_index == 0:
-        from sparsify.cli.summary import show
+        from sparsify.cli.summary import show, show_compared
 
         show(result)
+        if result.compared and not show_compared(result.compared):
+            raise CheckFailed(f"--verify_loading: {result.output_dir} does not hold the model that was in memory")
     return 0
 
 

@@ -153,11 +153,6 @@ class Teacher(nn.Module):
         return list(self._chosen(dict.fromkeys(inputs)))
 
     @property
-    def answers_from_cache(self) -> bool:
-        """Whether it is not run any more."""
-        return self._cache is not None
-
-    @property
     def order(self) -> list[int] | None:
         """Its class that stands for each of the student's; None where the order is the same."""
         return None if self._order is None else [int(i) for i in self._order]

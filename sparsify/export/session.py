@@ -11,13 +11,16 @@ from sparsify.errors import InputError
 _INT8_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8", "asimddp", "i8mm", "sve")
 
 
-def open_session(path: str | Path, *, threads: int = 0, optimized: Path | None = None) -> Any:
-    """Open an ONNX Runtime session on the CPU.
+def open_session(
+    path: str | Path, *, threads: int = 0, optimized: Path | None = None, provider: str = "CPUExecutionProvider"
+) -> Any:
+    """Open an ONNX Runtime session, on the CPU unless another provider is named.
 
     Args:
         path: The ONNX file.
         threads: Threads within an operator; 0 leaves it to ONNX Runtime.
         optimized: Where to also write the graph as ONNX Runtime rewrote it.
+        provider: Name of an execution provider that is installed; what it cannot run goes to the CPU.
 
     Raises:
         InputError: The file is missing or is no usable ONNX model.
@@ -34,7 +37,8 @@ def open_session(path: str | Path, *, threads: int = 0, optimized: Path | None =
     if optimized is not None:
         options.optimized_model_filepath = str(optimized)
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        providers = list(dict.fromkeys([provider, "CPUExecutionProvider"]))
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime raises a dozen unrelated classes here
         raise InputError(f"{path}: ONNX Runtime cannot load it: {str(error).strip().splitlines()[0]}") from error
 

@@ -86,6 +86,12 @@ class RecipeArguments:
         False,
         "Store the final weights small: int8 where a layer is quantized, zeros as a bitmask (load_model reads it).",
     )
+    inference_with_ort: bool = flag(False, "Evaluate and predict with ONNX Runtime, on the exported model.")
+    ort_provider: str | None = flag(None, "Its execution provider, such as cpu or cuda (default: by the device).")
+    verify_loading: bool = flag(
+        False,
+        "Load what was saved in a fresh process and compare outputs, metrics, zeros and bits; exit 1 if not equal.",
+    )
     num_export_samples: int = flag(0, "Save N validation examples (inputs, outputs, labels) beside the model.")
 
 

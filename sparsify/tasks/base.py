@@ -17,6 +17,8 @@ from sparsify.tasks.readers import Table, read_table
 if TYPE_CHECKING:
     from transformers import EvalPrediction
 
+    from sparsify.tasks.loading import Compared
+
 Loss = Callable[..., Tensor]
 Measure = Callable[["EvalPrediction"], dict[str, float]]
 
@@ -60,12 +62,16 @@ class Result:
         output_dir: Where the files are.
         model: The model as saved.
         interrupted: Whether Ctrl-C ended training early.
+        measured_by: What gave the outputs that the metrics are of.
+        compared: What ``--verify_loading`` looked at.
     """
 
     metrics: dict[str, float]
     output_dir: Path
     model: nn.Module
     interrupted: bool = False
+    measured_by: str = "torch"
+    compared: list[Compared] = field(default_factory=list)
 
 
 @dataclass

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from sparsify.distillation.losses import IGNORED
 from sparsify.distillation.teacher import NOT_FOR_TEACHERS
 from sparsify.errors import InputError
 from sparsify.export.session import fixed_shape, metadata, open_session
@@ -19,15 +16,13 @@ from sparsify.tasks.arguments import DataArguments, ModelArguments
 from sparsify.tasks.base import AnyReading, AnyTask, Examples, Reading
 from sparsify.tasks.catalog import data_arguments, get_task
 from sparsify.tasks.labels import generic
+from sparsify.tasks.split import ANY, Shape, answers, prediction
 from sparsify.tasks.tokenizers import load_tokenizer
 
 if TYPE_CHECKING:
-    from transformers import EvalPrediction
-
     from sparsify.export.deployment import Evaluate, Outputs, Shapes
     from sparsify.export.source import Source
 
-Array = np.ndarray[Any, Any]
 _BATCH = 16
 
 
@@ -47,7 +42,7 @@ class Deployed:
     inputs: Sequence[str]
     config: Any
     tokenizer: Any
-    shape: tuple[int | None, int | None] = (None, None)
+    shape: Shape = ANY
 
 
 def evaluate_onnx(
@@ -100,7 +95,7 @@ def evaluation(
     data = data_arguments(task_name)(validation_file=str(data_file), **flags)
     known = {} if model is None else task.known(models.load_config(str(model), ModelArguments(), "--model_path"))
     _examples(task, replace(data, **known))
-    shape = (None, None) if shapes == "dynamic" else shapes
+    shape = ANY if shapes == "dynamic" else shapes
 
     def measured(source: Source, outputs: Outputs) -> dict[str, float]:
         if source.tokenizer is None:
@@ -117,15 +112,11 @@ def evaluate(task: AnyTask, data: DataArguments, model: Deployed, batch_size: in
         InputError: The data cannot be used, or has classes that the model does not know.
     """
     reading = _read(task, replace(data, **task.known(model.config)), model)
-    outputs, labels = [], []
-    for batch in _batches(reading, model, batch_size):
-        rows, true = len(batch["input_ids"]), batch.get("labels")
-        given = {name: _filled(batch[name].astype(np.int64), model.shape[0]) for name in model.inputs}
-        found = tuple(np.asarray(one)[:rows] for one in model.run(given))
-        outputs.append(task.for_metrics(found if len(found) > 1 else found[0], true))
-        labels.append(true)
+    found = [
+        (a.kept, a.labels) for a in answers(reading, "validation", model.run, model.inputs, batch_size, model.shape)
+    ]
     measure = task.measure(reading, "validation")
-    return {} if measure is None else measure(_prediction(outputs, labels))
+    return {} if measure is None else measure(prediction(*zip(*found, strict=True)))
 
 
 def _examples(task: AnyTask, data: DataArguments) -> Examples:
@@ -144,38 +135,3 @@ def _read(task: AnyTask, data: DataArguments, model: Deployed) -> AnyReading:
     reading = Reading(task, data, splits, labels, model.tokenizer, model.config, limit)
     reading.encode({*model.inputs, *NOT_FOR_TEACHERS})
     return reading
-
-
-def _batches(reading: AnyReading, model: Deployed, size: int) -> Iterator[dict[str, Array]]:
-    features = reading.encoded["validation"].features
-    collate = reading.task.collator(model.tokenizer, max_length=model.shape[1])
-    size = model.shape[0] or size
-    for start in range(0, len(features), size):
-        batch = collate([dict(f) for f in features[start : start + size]])
-        yield {key: value.numpy() for key, value in batch.items()}
-
-
-def _filled(value: Array, batch: int | None) -> Array:
-    """Rows repeated up to the batch that the graph was exported for."""
-    missing = (batch or 0) - len(value)
-    return value if missing <= 0 else np.concatenate([value, np.repeat(value[-1:], missing, axis=0)])
-
-
-def _prediction(outputs: Sequence[Any], labels: Sequence[Any]) -> EvalPrediction:
-    from transformers import EvalPrediction
-
-    true = None if any(row is None for row in labels) else _joined(labels)
-    if isinstance(outputs[0], tuple):
-        return EvalPrediction(tuple(_joined(one) for one in zip(*outputs, strict=True)), true)
-    return EvalPrediction(_joined(outputs), true)
-
-
-def _joined(parts: Sequence[Array]) -> Array:
-    """Batches in a row, those of shorter sequences padded with -100."""
-    if parts[0].ndim > 1:
-        longest = max(part.shape[1] for part in parts)
-        parts = [
-            np.pad(p, [(0, 0), (0, longest - p.shape[1]), *[(0, 0)] * (p.ndim - 2)], constant_values=IGNORED)
-            for p in parts
-        ]
-    return np.concatenate(parts)

@@ -9,25 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import set_seed
 
-from sparsify.distillation.teacher import Teacher
 from sparsify.errors import InputError
 from sparsify.export.checkpoint import RECIPE_FILE
 from sparsify.export.compressed import compress
 from sparsify.tasks.arguments import Arguments
-from sparsify.tasks.base import AnyTask, Job, Measure, Result
+from sparsify.tasks.base import AnyTask, Job, Result
 from sparsify.tasks.calibration import calibration_batches
 from sparsify.tasks.compiled import compile_flags
 from sparsify.tasks.composition import following
 from sparsify.tasks.consent import settle
 from sparsify.tasks.folders import checkpoint_to_resume, drop_other_weights, move_into, writable
+from sparsify.tasks.loading import Compared, verify_loading
+from sparsify.tasks.measuring import measure_splits
 from sparsify.tasks.prepare import make_trainer, prepare, save_results
 from sparsify.tasks.recipes import load_manager, teacher_of
 from sparsify.tasks.samples import save_samples
 from sparsify.tasks.stop import stops_cleanly
-from sparsify.tasks.teacher_cache import keep_teacher, number_examples
+from sparsify.tasks.teacher_cache import keep_teacher
 
 if TYPE_CHECKING:
-    from transformers import EvalPrediction, Trainer
+    from transformers import Trainer
 
     from sparsify.manager import ModifierManager
 
@@ -49,13 +50,12 @@ def run(task: AnyTask, args: Arguments[Any]) -> Result:
     set_seed(args.training.seed)
     job = prepare(task, args)
     manager = following(job, manager)
-    teacher = keep_teacher(job, manager, teacher_of(args, manager, job))
+    teacher = teacher_of(args, manager, job)
     if args.recipe.one_shot and manager is not None:
         job.model.to(args.training.device)
         manager.apply(job.model, calibration_data=calibration_batches(job, manager))
     trainer = make_trainer(job)
-    if isinstance(teacher, Teacher) and teacher.answers_from_cache:
-        number_examples(trainer)
+    teacher = keep_teacher(job, trainer, manager, teacher)
     if manager is not None and not args.recipe.one_shot:
         manager.wrap(trainer, teacher=teacher)
     return _run(job, trainer, manager, folder, resume)
@@ -74,16 +74,31 @@ def _run(
             return result
         if manager is not None and manager.post_training:
             manager.calibrate(job.model, calibration_batches(job, manager))
-    if args.training.do_train or args.recipe.one_shot:
+    saved = args.training.do_train or args.recipe.one_shot
+    if saved:
         _save(job, trainer, manager, folder)
-    if args.training.do_eval:
-        metrics |= _evaluate(job, trainer, folder)
-    if args.training.do_predict:
-        metrics |= _predict(job, trainer, folder)
+    result.measured_by = measure_splits(job, trainer, _recipe_text(job, manager), folder, metrics)
     if trainer.is_world_process_zero():
         save_results(metrics, folder)
         _samples(job, folder)
+        result.compared = _verify(job, folder, saved)
     return result
+
+
+def _recipe_text(job: Job, manager: ModifierManager | None) -> str | None:
+    """Of the recipe that made the model."""
+    if manager is not None:
+        return manager.record.text
+    return None if job.own_recipe is None else job.own_recipe.read_text(encoding="utf-8")
+
+
+def _verify(job: Job, folder: Path, saved: bool) -> list[Compared]:
+    if not job.args.recipe.verify_loading:
+        return []
+    if not saved:
+        logger.warning("--verify_loading has no effect: nothing was saved, since nothing was trained or compressed")
+        return []
+    return verify_loading(job, folder)
 
 
 def _save(job: Job, trainer: Trainer, manager: ModifierManager | None, folder: Path) -> None:
@@ -110,47 +125,6 @@ def _samples(job: Job, folder: Path) -> None:
             raise InputError("--num_export_samples takes labelled examples: give --validation_file or --train_file")
         collate = job.task.collator(job.reading.tokenizer)
         save_samples(job.model, split.features[:count], collate, folder, outputs=job.task.kind.outputs)
-
-
-def _evaluate(job: Job, trainer: Trainer, folder: Path) -> dict[str, Any]:
-    metrics: dict[str, Any] = {}
-    for split, prefix in _prefixes(job, "validation", "eval"):
-        outputs: list[Any] = []
-        trainer.compute_metrics = _keeping(job.task.measure(job.reading, split), outputs)
-        metrics |= trainer.evaluate(job.reading.encoded[split].features, metric_key_prefix=prefix)
-        metrics[f"{prefix}_samples"] = len(job.reading.splits[split])
-        if job.task.writes_validation and outputs and trainer.is_world_process_zero():
-            job.task.write_predictions(job.reading, split, outputs[-1], folder)
-    return metrics
-
-
-def _keeping(measure: Measure | None, outputs: list[Any]) -> Measure | None:
-    """A measure that also keeps what it was given."""
-    if measure is None:
-        return None
-
-    def measured(given: EvalPrediction) -> dict[str, float]:
-        outputs.append(given.predictions)
-        return measure(given)
-
-    return measured
-
-
-def _predict(job: Job, trainer: Trainer, folder: Path) -> dict[str, Any]:
-    metrics: dict[str, Any] = {}
-    for split, prefix in _prefixes(job, "test", "predict"):
-        trainer.compute_metrics = job.task.measure(job.reading, split)
-        found = trainer.predict(job.reading.encoded[split].features, metric_key_prefix=prefix)
-        if trainer.is_world_process_zero():
-            job.task.write_predictions(job.reading, split, found.predictions, folder)
-        metrics |= {**(found.metrics or {}), f"{prefix}_samples": len(job.reading.splits[split])}
-    return metrics
-
-
-def _prefixes(job: Job, role: str, prefix: str) -> list[tuple[str, str]]:
-    """Splits of a role with the prefix of their metrics: MNLI has two of each, the second is ``eval_mm``."""
-    names = [split for split in job.reading.encoded if split.split("_")[0] == role]
-    return [(name, name.replace(role, prefix)) for name in names]
 
 
 def _what_to_do(task: AnyTask, args: Arguments[Any]) -> None:

@@ -26,8 +26,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def keep_teacher(job: Job, manager: ModifierManager | None, teacher: nn.Module | str | None) -> nn.Module | str | None:
+def keep_teacher(
+    job: Job, trainer: Trainer, manager: ModifierManager | None, teacher: nn.Module | str | None
+) -> nn.Module | str | None:
     """``teacher``, answering from disk where the flags ask for it; missing answers are asked for now.
+
+    The trainer's batches then say of which examples they are made.
 
     Raises:
         InputError: What it says of an example cannot be kept, or not there.
@@ -38,6 +42,9 @@ def keep_teacher(job: Job, manager: ModifierManager | None, teacher: nn.Module |
     if manager is None or teacher is None:
         logger.warning("--generate_teacher_logits has no effect: nothing is distilled")
         return teacher
+    if hasattr(trainer.train_dataset, "set_epoch"):
+        logger.warning("the teacher's outputs are kept: every epoch sees the training data as the first one does")
+    rows: list[Any] = list(trainer.train_dataset or ())
     asked = teacher if isinstance(teacher, Teacher) else self_teacher(job.model)
     taught = [m for m in manager.modifiers if isinstance(m, TaughtModifier)]
     for modifier in taught:
@@ -48,7 +55,7 @@ def keep_teacher(job: Job, manager: ModifierManager | None, teacher: nn.Module |
     )
     cache, fresh = keep_answers(
         asked,
-        list(job.task.training_set(job.reading, job.args.training.seed)),
+        rows,
         job.task.collator(job.reading.tokenizer),
         folder,
         wanted=_wanted(taught, job.model, asked, getattr(torch, flags.teacher_logits_dtype)),
@@ -56,6 +63,7 @@ def keep_teacher(job: Job, manager: ModifierManager | None, teacher: nn.Module |
     )
     how = f"{fresh} of {cache.count} examples asked about now" if fresh else f"found for all {cache.count} examples"
     logger.info("the teacher's outputs: %s, %.1f MB in %s", how, cache.size / 1e6, cache.folder)
+    _number(trainer, rows)
     return asked.answer_from(cache)
 
 
@@ -69,12 +77,8 @@ def _wanted(taught: Sequence[TaughtModifier], student: nn.Module, teacher: Teach
     return Wanted(outputs, layers, dtype)
 
 
-def number_examples(trainer: Trainer) -> None:
-    """Let each training batch say of which examples it is made."""
-    dataset: Any = trainer.train_dataset
-    if hasattr(dataset, "set_epoch"):
-        logger.warning("the teacher's outputs are kept: every epoch sees the training data as the first one does")
-    trainer.train_dataset = [{**row, EXAMPLE_INDEX: index} for index, row in enumerate(dataset)]
+def _number(trainer: Trainer, rows: Sequence[Mapping[str, Any]]) -> None:
+    trainer.train_dataset = [{**row, EXAMPLE_INDEX: index} for index, row in enumerate(rows)]
     trainer.data_collator = Numbering(trainer.data_collator)
     trainer.args.remove_unused_columns = False  # the Trainer would take the index for a column that nobody reads
 

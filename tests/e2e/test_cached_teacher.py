@@ -9,18 +9,22 @@ from typing import Any
 import pytest
 
 from sparsify.cli.train import main
-from tests.helpers import ner, texts
+from tests.helpers import ner, qa, texts
 
-HELPERS = {"token_classification": (ner, ner.LABELS), "text_classification": (texts, texts.LABELS)}
+MODELS = {
+    "token_classification": (ner.data_files, lambda folder, seed: ner.model_folder(folder, ner.LABELS, seed=seed)),
+    "text_classification": (texts.data_files, lambda folder, seed: texts.model_folder(folder, texts.LABELS, seed=seed)),
+    "question_answering": (qa.data_files, lambda folder, seed: qa.model_folder(folder, "QuestionAnswering", seed=seed)),
+}
 
 
-@pytest.fixture(params=HELPERS)
+@pytest.fixture(params=MODELS)
 def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Path]:
     """A task's name, and a folder with data, a student and a teacher."""
-    helper, labels = HELPERS[request.param]
-    helper.data_files(tmp_path / "data", train=24)
+    data_files, model_folder = MODELS[request.param]
+    data_files(tmp_path / "data", train=24)
     for seed, name in enumerate(("student", "teacher")):
-        helper.model_folder(tmp_path / name, labels, seed=seed)
+        model_folder(tmp_path / name, seed)
     monkeypatch.setenv("SPARSIFY_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     return request.param, tmp_path
@@ -28,7 +32,8 @@ def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 def trained(task: str, folder: Path, *flags: str, out: str = "out") -> list[float]:
     """Runs a distilled training; the loss of each step."""
-    argv = {"model_name_or_path": "student", "train_file": "data/train.jsonl", "output_dir": out, "logging_steps": "1"}
+    (file,) = (folder / "data").glob("train.*")
+    argv = {"model_name_or_path": "student", "train_file": str(file), "output_dir": out, "logging_steps": "1"}
     argv |= {"num_train_epochs": "2", "per_device_train_batch_size": "5", "learning_rate": "1e-3"}
     given = [token for name, value in argv.items() for token in (f"--{name}", value)]
     teacher = [] if "--distill_teacher" in flags else ["--teacher_model_name_or_path", "teacher"]
@@ -59,7 +64,9 @@ def test_layers_of_a_recipe_are_kept_too(world: tuple[str, Path], capsys: pytest
     from safetensors import safe_open
 
     with safe_open(file, framework="pt") as stream:
-        assert {name.split(maxsplit=1)[1] for name in stream.keys() if " " in name} == {"logits", "layer bert"}  # noqa: SIM118
+        names = list(stream.keys())
+    assert {"token layer bert", "lengths"} < set(names)
+    assert len(names) == (4 if task == "question_answering" else 3)
 
 
 def test_the_student_can_be_its_own_teacher(world: tuple[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,7 +89,8 @@ def test_stored_in_half_precision_it_is_another_file(world: tuple[str, Path]) ->
 
 
 def test_without_distillation_it_says_so(world: tuple[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    task, _ = world
-    argv = ["--model_name_or_path", "student", "--train_file", "data/train.jsonl", "--output_dir", "out", "--use_cpu"]
+    task, folder = world
+    (file,) = (folder / "data").glob("train.*")
+    argv = ["--model_name_or_path", "student", "--train_file", str(file), "--output_dir", "out", "--use_cpu"]
     assert main([task, *argv, "--do_train", "--max_steps", "1", "--generate_teacher_logits"]) == 0
     assert "--generate_teacher_logits has no effect" in capsys.readouterr().err

@@ -30,6 +30,10 @@ from sparsify.errors import InputError
         ("--optim=adamw_ort_fused", "--optim adamw_torch_fused"),
         ("--overwrite_output_dir", ""),
         ("--use_ipex", ""),
+        ("--use_ipex --bf16 --use_cpu", "--bf16 --use_cpu"),
+        ("--optim adamw_apex_fused", "--optim adamw_torch_fused"),
+        ("--save_onnx", ""),
+        ("--use_module_with_loss True", ""),
         ("--save_safetensors True", ""),
         ("--half_precision_backend auto", ""),
         ("--fp16_backend=amp", ""),
@@ -46,6 +50,18 @@ def test_dropped_flags_become_what_they_are_now(given_flags: str, became: str) -
     assert found.argv == [*became.split(), "--seed", "1"]
     assert len(found.notes) == (0 if given_flags.endswith("false") else 1)
     assert all(line.startswith("--") and "\n" not in line for line in found.notes)
+
+
+def test_processes_without_a_gpu_are_told_to_work_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sparsify.cli.argv._has_accelerator", lambda: False)
+    assert translate(["--seed", "1"]).argv == ["--seed", "1"]
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    found = translate(["--seed", "1"])
+    assert found.argv == ["--seed", "1", "--use_cpu"]
+    assert len(found.notes) == 1
+    assert translate(["--no_cuda"]).argv == ["--use_cpu"]
+    monkeypatch.setattr("sparsify.cli.argv._has_accelerator", lambda: True)
+    assert translate(["--seed", "1"]).argv == ["--seed", "1"]
 
 
 def test_what_is_written_today_stays() -> None:
