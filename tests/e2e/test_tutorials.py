@@ -97,3 +97,12 @@ def test_question_answering(tmp_path: Path) -> None:
     assert "Which place is it about ?" in done.stdout
     assert "F1 in onnxruntime: " in done.stdout
     assert (tmp_path / "small" / "eval_null_odds.json").is_file()
+
+
+def test_cached_teacher(tmp_path: Path) -> None:
+    command = [sys.executable, TUTORIALS / "cached_teacher.py", "--output_dir", tmp_path, "--sentences", "96"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "answers for 96 sentences, 96 of them asked for now" in done.stdout
+    assert float(done.stdout.rsplit(maxsplit=1)[-1]) < 1e-4
