@@ -65,7 +65,7 @@ def make_trainer(job: Job) -> Trainer:
         processing_class=reading.tokenizer,
         data_collator=task.collator(reading.tokenizer, max_length=padded, multiple=8 if args.fp16 else None),
         compute_loss_func=task.loss(reading, args.label_smoothing_factor),
-        compute_metrics=task.measure(reading, "validation"),
+        compute_metrics=task.measure(reading, "validation") if "validation" in reading.encoded else None,
         preprocess_logits_for_metrics=task.for_metrics,
         callbacks=None if early is None else [BestAfter(early)],
     )

@@ -38,7 +38,7 @@ def measured(task: str, folder: Path, out: str, *flags: str) -> dict[str, Any]:
 
 def comparable(results: dict[str, Any]) -> dict[str, Any]:
     """Without times, and without what only transformers measures."""
-    return {k: v for k, v in results.items() if not k.endswith(("runtime", "per_second", "preparation_time"))}
+    return {k: v for k, v in results.items() if not k.endswith(("runtime", "per_second", "preparation_time", "epoch"))}
 
 
 @pytest.mark.parametrize("task", MODELS)
