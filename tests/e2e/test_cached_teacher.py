@@ -18,6 +18,14 @@ MODELS = {
 }
 
 
+LAYERS = """
+training_modifiers: [!EpochRangeModifier {start_epoch: 0, end_epoch: 2}]
+distillation_modifiers:
+  - !DistillationModifier {hardness: 0.5, temperature: 2.0}
+  - !HiddenStateDistillationModifier {gain: 2.0}
+"""
+
+
 @pytest.fixture(params=MODELS)
 def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Path]:
     """A task's name, and a folder with data, a student and a teacher."""
@@ -37,7 +45,8 @@ def trained(task: str, folder: Path, *flags: str, out: str = "out") -> list[floa
     argv |= {"num_train_epochs": "2", "per_device_train_batch_size": "5", "learning_rate": "1e-3"}
     given = [token for name, value in argv.items() for token in (f"--{name}", value)]
     teacher = [] if "--distill_teacher" in flags else ["--teacher_model_name_or_path", "teacher"]
-    common = [*given, *teacher, "--apply_distillation", "--do_train", "--use_cpu", "--report_to", "none"]
+    distil = [] if "--recipe" in flags else ["--apply_distillation"]
+    common = [*given, *teacher, *distil, "--do_train", "--use_cpu", "--report_to", "none"]
     assert main([task, *common, *flags]) == 0
     log: list[dict[str, Any]] = json.loads((folder / out / "trainer_state.json").read_text())["log_history"]
     return [entry["loss"] for entry in log if "loss" in entry]
@@ -57,7 +66,8 @@ def test_losses_are_those_of_a_teacher_that_runs(world: tuple[str, Path], capsys
 
 def test_layers_of_a_recipe_are_kept_too(world: tuple[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
     task, folder = world
-    flags = ("--distill_loss_weight", "2.0", "--loss_types", "CE", "KL")
+    (folder / "layers.yaml").write_text(LAYERS)
+    flags = ("--recipe", "layers.yaml")
     running = trained(task, folder, *flags)
     assert trained(task, folder, *flags, "--generate_teacher_logits", out="kept") == pytest.approx(running, rel=1e-5)
     (file,) = (folder / "cache" / "teachers").rglob("part-*.safetensors")
