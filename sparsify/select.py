@@ -15,6 +15,7 @@ ALL = "__ALL__"
 ALL_PRUNABLE = "__ALL_PRUNABLE__"
 TOKENS = (ALL, ALL_PRUNABLE)
 
+_RANGE = "clip_value"  # of a quantizer: learned, but no weight of the model's
 _WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.")
 _LAYERS: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -28,6 +29,11 @@ def clean_name(name: str) -> str:
     while name.startswith("module."):
         name = name.removeprefix("module.")
     return name
+
+
+def is_learned_range(name: str) -> bool:
+    """Whether a parameter of this name is a quantizer's range, and no weight of the model's own."""
+    return name.rpartition(".")[2] == _RANGE
 
 
 def select_parameters(
@@ -160,6 +166,8 @@ def _parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     owner: dict[str, int] = {}
     for raw, parameter in model.named_parameters(remove_duplicate=False):
         name = clean_name(raw)
+        if is_learned_range(name):
+            continue
         # A model whose own child is called `module` must not lose a parameter to a namesake.
         yield (name if owner.setdefault(name, id(parameter)) == id(parameter) else raw), parameter
 

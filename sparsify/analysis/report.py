@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from sparsify.select import clean_name, prunable_parameters
+from sparsify.select import clean_name, is_learned_range, prunable_parameters
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -139,7 +139,7 @@ def model_report(model: nn.Module) -> ModelReport:
     """
     prunable = {id(parameter) for parameter in prunable_parameters(model).values()}
     layers = tuple(_layers(model, prunable))
-    parameters = list(model.parameters())
+    parameters = [p for name, p in model.named_parameters() if not is_learned_range(name)]
     total = sum(p.numel() for p in parameters)
     saved = sum(layer.parameters * 4 - layer.size for layer in layers)
     zeros = sum(count_zeros(p) for p in parameters)

@@ -27,11 +27,20 @@ from sparsify.modifiers.quantization_groups import Group, overrides_of_groups
 from sparsify.modifiers.registry import register
 from sparsify.quantization.fake_quant import ActivationQuant
 from sparsify.quantization.insert import chosen_layers, insert_quantizers
-from sparsify.quantization.layers import enable_calibrated, observe_weights, quantizers, set_enabled, set_observing
+from sparsify.quantization.layers import (
+    enable_calibrated,
+    follow_parameters,
+    observe_weights,
+    quantizers,
+    set_enabled,
+    set_observing,
+    start_learning,
+)
+from sparsify.quantization.no_decay import WithoutDecay
 from sparsify.quantization.reduce import average_ranges
 from sparsify.quantization.schemes import Scheme, Selection
 
-OFF, OBSERVING, FROZEN = 0, 1, 2
+OFF, OBSERVING, FROZEN, LEARNING = range(4)
 
 
 @register("QuantizationModifier", "LegacyQuantizationModifier")
@@ -124,6 +133,9 @@ class QuantizationModifier(Modifier):
         None, description="formats by group: {group_0: {targets: [Linear], weights: {...}, input_activations: {...}}}"
     )
     quantize_attention: Flag = Field(True, description="whether the matmuls inside attention are quantized")
+    learned_step_size: Flag = Field(
+        False, description="whether ranges are trained (LSQ), from the second step on, rather than follow the data"
+    )
     post_oneshot_calibration: Flag = Field(False, description="accepted: one shot always calibrates after pruning")
 
     _missing: list[str] = PrivateAttr(default_factory=list)
@@ -131,6 +143,7 @@ class QuantizationModifier(Modifier):
     _norms_held: list[RemovableHandle] = PrivateAttr(default_factory=list)
     _norms_frozen: bool = PrivateAttr(default=False)
     _observed: list[ActivationQuant] = PrivateAttr(default_factory=list)
+    _undecayed: WithoutDecay | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _one_set_of_fields(self) -> QuantizationModifier:
@@ -183,6 +196,7 @@ class QuantizationModifier(Modifier):
             embeddings=self.quantize_embeddings,
             matmuls=self.quantize_attention,
             conv_outputs=self.quantize_conv_activations,
+            learned=self.learned_step_size,
             strict=self.strict,
         )
 
@@ -224,7 +238,10 @@ class QuantizationModifier(Modifier):
     def on_attach(self, run: Run) -> None:
         """Insert the quantizers if nobody did yet."""
         self.on_structure(run.model)
-        self._observed = [fq for fq in quantizers(run.model).values() if isinstance(fq, ActivationQuant)]
+        found = list(quantizers(run.model).values())
+        self._observed = [fq for fq in found if isinstance(fq, ActivationQuant)]
+        if self.learned_step_size:
+            self._undecayed = WithoutDecay((p for fq in found for p in fq.parameters()), run.optimizer)
 
     def on_start(self, run: Run) -> None:
         """Round and observe from the coming forward pass on."""
@@ -240,16 +257,33 @@ class QuantizationModifier(Modifier):
         if norms is not None and step >= clock.step_of(norms):
             self._freeze_norms(run.model)
 
+    def on_gradients(self, run: Run) -> None:
+        """Spare learned ranges the optimizer's weight decay."""
+        if self._undecayed is not None:
+            self._undecayed.begin()
+
     def on_step(self, run: Run) -> None:
-        """Make the ranges of all ranks one; freeze after the first batch where there was none before it was time."""
+        """Make the ranges of all ranks one; freeze after the first batch where there was none before it was time.
+
+        Where ranges are learned, that begins after the first batch.
+        """
+        if self._undecayed is not None:
+            self._undecayed.end()
+        if self._phase == LEARNING:
+            follow_parameters(run.model)
         if self._phase == OBSERVING:
             average_ranges(self._observed)
             frozen = self.frozen_from
             if frozen is not None and run.clock.step >= run.clock.step_of(frozen):
                 self._enter(FROZEN, run.model)
+            elif self._undecayed is not None and self._seen():
+                self._enter(LEARNING, run.model)
+                self._undecayed.forget()
 
     def on_detach(self, run: Run) -> None:
         """Give batch norms back to ``model.train()``; quantizers stay, they are part of the model."""
+        if self._undecayed is not None:
+            self._undecayed.end()
         for handle in self._norms_held:
             handle.remove()
         self._norms_held = []
@@ -274,6 +308,7 @@ class QuantizationModifier(Modifier):
         set_enabled(run.model, self._phase != OFF)
         for fq in quantizers(run.model).values():
             fq.observing = self._phase == OBSERVING
+            fq.learning = self._phase == LEARNING and fq.calibrated
         for fq, enabled, bounds, count in zip(
             self._observed, state["enabled"], state["bounds"], state["count"], strict=True
         ):
@@ -286,6 +321,10 @@ class QuantizationModifier(Modifier):
     def _calibrated(self) -> bool:
         return any(fq.calibrated for fq in self._observed) or not self._observed
 
+    def _seen(self) -> bool:
+        """Whether there was a batch: in a plain loop the first step's forward comes before its events."""
+        return any(bool(fq.count > 0) for fq in self._observed) or not self._observed
+
     def _at(self, time: float | None) -> float | None:
         return None if time is None else self._offset + time
 
@@ -297,6 +336,8 @@ class QuantizationModifier(Modifier):
             set_observing(model, True)
             observe_weights(model)
             set_enabled(model, True)
+        elif phase == LEARNING:
+            start_learning(model)
         else:
             set_observing(model, False)
             enable_calibrated(model)

@@ -65,10 +65,13 @@ def cut_slot(model: nn.Module, slot: Slot, units: Tensor, optimizer: torch.optim
 
 
 def _parameters(model: nn.Module, slot: Slot) -> list[tuple[str, nn.Parameter]]:
-    """Weight and, along rows, bias of a slot's module, by full name."""
+    """Weight and, along rows, bias and learned range of a slot's module, by full name."""
     module = model.get_submodule(slot.module)
     names = ("weight", "bias") if slot.axis == 0 else ("weight",)
     found = [(f"{slot.module}.{name}", getattr(module, name, None)) for name in names]
+    quantizer = getattr(module, "weight_fq", None)
+    if slot.axis == 0 and isinstance(quantizer, WeightQuant) and quantizer.spec.axis == 0:
+        found.append((f"{slot.module}.weight_fq.clip_value", quantizer.clip_value))
     return [(name, parameter) for name, parameter in found if isinstance(parameter, nn.Parameter)]
 
 

@@ -31,14 +31,22 @@ _callers: list[nn.Module] | None = None
 class AttentionQuant(nn.Module):
     """Fake quantizers of the four inputs of attention's two matmuls."""
 
+    query: ActivationQuant
+    key: ActivationQuant
+    probabilities: ActivationQuant
+    value: ActivationQuant
+
     def __init__(
-        self, spec: QuantSpec, momentum: float, widen: bool = False, device: torch.device | None = None
+        self,
+        spec: QuantSpec,
+        momentum: float,
+        widen: bool = False,
+        device: torch.device | None = None,
+        learned: bool = False,
     ) -> None:
         super().__init__()
-        self.query = ActivationQuant(spec, momentum, widen, device)
-        self.key = ActivationQuant(spec, momentum, widen, device)
-        self.probabilities = ActivationQuant(spec, momentum, widen, device)
-        self.value = ActivationQuant(spec, momentum, widen, device)
+        for name in ("query", "key", "probabilities", "value"):
+            self.add_module(name, ActivationQuant(spec, momentum, widen, device, learned))
 
 
 def quantized_attention(

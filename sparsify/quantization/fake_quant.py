@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsify.quantization import observers
+from sparsify.quantization.learned import beside, levels_of, round_learned, scale_of
 from sparsify.quantization.qparams import QuantSpec, from_range, per_axis
 from sparsify.quantization.range_observers import RangeObserver
 
@@ -54,16 +55,29 @@ class FakeQuant(nn.Module):
         spec: The integer format.
         enabled: Whether values are rounded.
         observing: Whether ranges follow the data; in eval mode only while ``calibrating``.
+        learning: Whether the range is what ``clip_value`` says, a parameter that is trained.
+        clip_value: Largest value on the grid (with a zero point: the grid's width), [channels] or [1]; None where
+            ranges are never learned.
     """
 
     scale: Tensor
     zero_point: Tensor
 
-    def __init__(self, spec: QuantSpec, channels: int | None = None, device: torch.device | None = None) -> None:
+    clip_value: nn.Parameter | None
+
+    def __init__(
+        self,
+        spec: QuantSpec,
+        channels: int | None = None,
+        device: torch.device | None = None,
+        learned: bool = False,
+    ) -> None:
         super().__init__()
         shape = () if channels is None or spec.axis is None else (channels,)
         self.spec = spec
-        self.enabled = self.observing = self.calibrating = False
+        self.enabled = self.observing = self.calibrating = self.learning = False
+        clip = nn.Parameter(torch.zeros(shape or (1,), device=device)) if learned else None
+        self.register_parameter("clip_value", clip)
         self.register_buffer("scale", torch.zeros(shape, device=device))
         self.register_buffer("zero_point", torch.zeros(shape, dtype=torch.int32, device=device))
 
@@ -76,6 +90,19 @@ class FakeQuant(nn.Module):
     def calibrated(self) -> bool:
         """Whether a range was ever observed."""
         return bool((self.scale > 0).all())
+
+    def start_learning(self) -> None:
+        """From here on the range is the parameter's, which begins with the present one; not if none was observed."""
+        self.observing = False
+        if self.clip_value is not None and self.calibrated:
+            self.clip_value.data.copy_((self.scale * levels_of(self.spec)).reshape(self.clip_value.shape))
+            self.learning = True
+
+    @torch.no_grad()
+    def follow_parameter(self) -> None:
+        """Write the scale that ``clip_value`` stands for."""
+        if self.clip_value is not None:
+            self.scale.copy_(scale_of(self.clip_value, self.spec).reshape(self.scale.shape))
 
     def set_range(self, low: Tensor, high: Tensor) -> None:
         """Write scale and zero point for a range, in place."""
@@ -90,19 +117,35 @@ class FakeQuant(nn.Module):
         scale, zero = per_axis(self.scale, spec, values.ndim), None
         if not spec.symmetric:
             zero = per_axis(self.zero_point, spec, values.ndim)
+        if self.learning and self.clip_value is not None:
+            return round_learned(values, self.clip_value, zero, spec, self.sharers(values))
         limits = (spec.qmin, spec.qmax) if clip or zero is not None else None
         rounded: Tensor = _RoundToGrid.apply(values, scale, zero, limits)  # type: ignore[no-untyped-call]
         if self.observing and not self.follows:  # evaluation before the first training batch
             return torch.where(scale > 0, rounded, values)
         return rounded
 
+    def sharers(self, values: Tensor) -> int:
+        """How many numbers share a scale: of activations those of one sample."""
+        return max(1, values[0].numel() if len(values) else 1)
+
+    def beside(self, values: Tensor) -> Tensor:
+        """``values``, with the parameter in their graph where it is not used yet or not any more."""
+        if self.clip_value is None or self.learning or not torch.is_grad_enabled():
+            return values
+        return beside(values, self.clip_value)
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FakeQuant:
-        kept = dict(self._buffers)
+        kept, clip = dict(self._buffers), self.clip_value
+        before_clip = None if clip is None else clip.data
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name, before in kept.items():
             after = self._buffers[name]
             if before is not None and after is not None and after.dtype != before.dtype:
                 self._buffers[name] = before.to(after.device)
+        clip = self.clip_value
+        if clip is not None and before_clip is not None and clip.dtype != before_clip.dtype:
+            clip.data = before_clip.to(clip.device)
         return self
 
     def extra_repr(self) -> str:
@@ -119,6 +162,7 @@ class ActivationQuant(FakeQuant):
         momentum: Weight of one batch in the long run.
         widen: Take the widest range ever seen instead: for inputs that come from several places.
         device: Where its buffers live.
+        learned: Whether the range may be learned.
 
     Attributes:
         observer: Sees the batches in place of the moving average, while calibrating; see ``close``.
@@ -134,8 +178,9 @@ class ActivationQuant(FakeQuant):
         momentum: float = observers.MOMENTUM,
         widen: bool = False,
         device: torch.device | None = None,
+        learned: bool = False,
     ) -> None:
-        super().__init__(spec, device=device)
+        super().__init__(spec, device=device, learned=learned)
         self.momentum, self.widen = momentum, widen
         self.register_buffer("bounds", torch.zeros(2, device=device), persistent=False)
         self.register_buffer("count", torch.zeros((), device=device), persistent=False)
@@ -144,7 +189,7 @@ class ActivationQuant(FakeQuant):
         """Observe and round ``values``, each as far as switched on."""
         if self.follows:
             self.observe(values)
-        return self.round(values) if self.enabled else values
+        return self.beside(self.round(values) if self.enabled else values)
 
     @torch.no_grad()
     def observe(self, values: Tensor) -> None:
@@ -206,7 +251,11 @@ class WeightQuant(FakeQuant):
         if follows:
             self.observe(weight)
         values = weight if rows is None else rows
-        return self.round(values, clip=not follows) if self.enabled else values
+        return self.beside(self.round(values, clip=not follows) if self.enabled else values)
+
+    def sharers(self, values: Tensor) -> int:
+        """How many weights share a scale; see the base class."""
+        return max(1, values.numel() // self.scale.numel())
 
     @torch.no_grad()
     def observe(self, weight: Tensor) -> None:

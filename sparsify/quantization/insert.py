@@ -41,6 +41,29 @@ class Coverage:
     outputs: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Maker:
+    """Makes quantizers of activations, all alike."""
+
+    momentum: float
+    learned: bool
+
+    def activation(self, layer: nn.Module, spec: QuantSpec, widen: bool = False) -> FakeQuant:
+        """One beside ``layer``'s weight."""
+        device = layer.weight.device if isinstance(layer.weight, Tensor) else None
+        made: FakeQuant = ActivationQuant(spec, self.momentum, widen, device, self.learned)
+        if spec.dynamic:
+            made = DynamicQuant(spec, device)
+        made.train(layer.training)
+        return made
+
+    def attention(self, module: nn.Module, spec: QuantSpec, widen: bool) -> None:
+        """Those of an attention module's matmuls, put into it."""
+        device = next((p.device for p in module.parameters()), None)
+        module.attention_fq = AttentionQuant(spec, self.momentum, widen, device, self.learned)
+        module.attention_fq.train(module.training)
+
+
 def insert_quantizers(model: nn.Module, selection: Selection | None = None, momentum: float = MOMENTUM) -> Coverage:
     """Insert quantizers, switched off; a second call with the same selection changes nothing.
 
@@ -68,14 +91,14 @@ def insert_quantizers(model: nn.Module, selection: Selection | None = None, mome
     for name in [n for n in chosen if seen.inputs and n not in seen.inputs]:
         left[name] = "the model reads its weight without calling it"
         del chosen[name]
-    flows = convolution_flows(model)
-    _swap(chosen, layers, seen, momentum, flows)
-    outputs = _quantize_outputs(model, chosen, selection, flows, momentum)
+    flows, maker = convolution_flows(model), _Maker(momentum, selection.learned)
+    _swap(chosen, layers, seen, flows, maker)
+    outputs = _quantize_outputs(model, chosen, selection, flows, maker)
     attention = []
     for name, calls in seen.attention.items():
         scheme = selection.scheme_of(model, name)
         if isinstance(scheme, Scheme) and scheme.inputs is not None and not scheme.dynamic:
-            _add_attention(model.get_submodule(name), scheme.inputs, momentum, calls > 1)
+            maker.attention(model.get_submodule(name), scheme.inputs, widen=calls > 1)
             attention.append(name)
     _forbid_fast_paths(model)
     reason = "" if attention else seen.reason or "the recipe leaves them float"
@@ -138,7 +161,7 @@ def _tied(layers: dict[str, nn.Module]) -> set[int]:
 
 
 def _swap(
-    chosen: dict[str, Scheme], layers: dict[str, nn.Module], seen: Trace, momentum: float, flows: dict[str, Flow]
+    chosen: dict[str, Scheme], layers: dict[str, nn.Module], seen: Trace, flows: dict[str, Flow], maker: _Maker
 ) -> None:
     shared: dict[object, FakeQuant] = {}
     for name, scheme in chosen.items():
@@ -146,19 +169,20 @@ def _swap(
         if isinstance(layer, QLayer):
             continue
         if isinstance(layer, nn.Embedding):
-            swap_class(layer, _embedding_spec(scheme.weights), None)
+            swap_class(layer, _embedding_spec(scheme.weights), None, learned=maker.learned)
             continue
         inputs = seen.inputs.get(name, ())
         source = inputs or (flows[name].source if name in flows else None)
         key = (source, scheme.inputs) if source else name
         mine = shared.get(key)
         if mine is None and scheme.inputs is not None:
-            shared[key] = _activation(layer, scheme.inputs, momentum, widen=len(set(inputs)) > 1)
-        swap_class(layer, scheme.weights or WEIGHT_PER_TENSOR, shared.get(key), owns_input=mine is None)
+            shared[key] = maker.activation(layer, scheme.inputs, widen=len(set(inputs)) > 1)
+        weights = scheme.weights or WEIGHT_PER_TENSOR
+        swap_class(layer, weights, shared.get(key), owns_input=mine is None, learned=maker.learned)
 
 
 def _quantize_outputs(
-    model: nn.Module, chosen: dict[str, Scheme], selection: Selection, flows: dict[str, Flow], momentum: float
+    model: nn.Module, chosen: dict[str, Scheme], selection: Selection, flows: dict[str, Flow], maker: _Maker
 ) -> tuple[str, ...]:
     done: list[str] = []
     for name, scheme in chosen.items():
@@ -168,7 +192,7 @@ def _quantize_outputs(
         spec = selection.output_of(scheme, layer, taken)
         if spec is not None:
             tail = name if flow is None else flow.tail
-            quantize_output(model.get_submodule(tail), _activation(layer, spec, momentum))
+            quantize_output(model.get_submodule(tail), maker.activation(layer, spec))
             done.append(tail)
     return tuple(done)
 
@@ -178,22 +202,9 @@ def _static(scheme: Scheme | None) -> bool:
     return scheme is not None and scheme.inputs is not None and not scheme.dynamic
 
 
-def _activation(layer: nn.Module, spec: QuantSpec, momentum: float, widen: bool = False) -> FakeQuant:
-    device = layer.weight.device if isinstance(layer.weight, Tensor) else None
-    made = DynamicQuant(spec, device) if spec.dynamic else ActivationQuant(spec, momentum, widen, device)
-    made.train(layer.training)
-    return made
-
-
 def _embedding_spec(spec: QuantSpec | None) -> QuantSpec:
     affine = spec is not None and not spec.symmetric
     return replace(WEIGHT_AFFINE if affine else WEIGHT_PER_TENSOR, bits=8 if spec is None else spec.bits)
-
-
-def _add_attention(module: nn.Module, spec: QuantSpec, momentum: float, widen: bool) -> None:
-    device = next((p.device for p in module.parameters()), None)
-    module.attention_fq = AttentionQuant(spec, momentum, widen, device)
-    module.attention_fq.train(module.training)
 
 
 def _forbid_fast_paths(model: nn.Module) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sparsify.quantization.fake_quant import FakeQuant, WeightQuant
-from sparsify.quantization.qparams import QuantSpec
+from sparsify.quantization.qparams import SMALLEST, QuantSpec
 
 
 class QLinear(nn.Linear):
@@ -81,7 +81,13 @@ QLayer = QLinear | QConv2d | QEmbedding
 _TAILS: dict[type[nn.Module], type[nn.Module]] = {nn.BatchNorm2d: QBatchNorm2d, nn.ReLU: QReLU}
 
 
-def swap_class(module: nn.Module, weight: QuantSpec, activation: FakeQuant | None, owns_input: bool = True) -> None:
+def swap_class(
+    module: nn.Module,
+    weight: QuantSpec,
+    activation: FakeQuant | None,
+    owns_input: bool = True,
+    learned: bool = False,
+) -> None:
     """Turn ``module`` (exactly a Linear, Conv2d or Embedding) into its quantized class, in place.
 
     Args:
@@ -90,12 +96,13 @@ def swap_class(module: nn.Module, weight: QuantSpec, activation: FakeQuant | Non
         activation: Quantizer of its input, or None.
         owns_input: Whether ``activation`` is registered here; else it is referred to only, since a module registered
             twice breaks ``save_pretrained``.
+        learned: Whether the weight's range may be learned.
     """
     table = module.weight
     if not isinstance(table, Tensor):
         raise TypeError(f"{type(module).__name__} has no weight")
     module.__class__ = QUANTIZABLE[type(module)]
-    module.weight_fq = WeightQuant(weight, table.shape[0], device=table.device)
+    module.weight_fq = WeightQuant(weight, table.shape[0], device=table.device, learned=learned)
     module.weight_fq.train(module.training)
     if isinstance(module, QEmbedding):
         return
@@ -127,7 +134,7 @@ def _output(module: QLinear | QConv2d | QBatchNorm2d | QReLU, values: Tensor) ->
 
 def _quantized(layer: QLinear | QConv2d, values: Tensor) -> Tensor:
     fq = layer.input_fq
-    if fq is None or not (fq.enabled or fq.observing):
+    if fq is None or not (fq.enabled or fq.observing or fq.clip_value is not None):
         return values
     if layer.owns_input:
         rounded: Tensor = fq(values)
@@ -148,7 +155,15 @@ def set_observing(model: nn.Module, observing: bool) -> None:
     if not observing:
         observe_weights(model)
     for fq in quantizers(model).values():
-        fq.observing = observing
+        fq.observing, fq.learning = observing, False
+
+
+def start_learning(model: nn.Module) -> None:
+    """Let ranges that were observed be trained, where they can be; what was never observed passes its input through."""
+    observe_weights(model)
+    for fq in quantizers(model).values():
+        fq.start_learning()
+        fq.enabled = fq.calibrated
 
 
 def set_enabled(model: nn.Module, enabled: bool) -> None:
@@ -162,6 +177,17 @@ def enable_calibrated(model: nn.Module) -> None:
     for fq in quantizers(model).values():
         fq.observing = fq.calibrating = False
         fq.enabled = fq.calibrated
+
+
+@torch.no_grad()
+def follow_parameters(model: nn.Module) -> None:
+    """After an optimizer step: keep ranges that are learned above 0, and write the scales that they stand for."""
+    found = [fq for fq in quantizers(model).values() if fq.learning]
+    clips = [fq.clip_value.data for fq in found if fq.clip_value is not None]
+    if clips:
+        torch._foreach_clamp_min_(clips, SMALLEST)
+    for fq in found:
+        fq.follow_parameter()
 
 
 @torch.no_grad()

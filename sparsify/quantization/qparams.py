@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_SMALLEST = 1e-8  # scale of a tensor that is all zero: 0 would mean "never observed"
+SMALLEST = 1e-8  # scale of a tensor that is all zero: 0 would mean "never observed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,9 @@ def from_range(low: Tensor, high: Tensor, spec: QuantSpec) -> tuple[Tensor, Tens
     """
     low, high = low.clamp(max=0.0), high.clamp(min=0.0)
     if spec.symmetric:
-        scale = (torch.maximum(high, -low) / spec.qmax).clamp_(min=_SMALLEST)
+        scale = (torch.maximum(high, -low) / spec.qmax).clamp_(min=SMALLEST)
         return scale, torch.zeros_like(scale)
-    scale = ((high - low) / (spec.qmax - spec.qmin)).clamp_(min=_SMALLEST)
+    scale = ((high - low) / (spec.qmax - spec.qmin)).clamp_(min=SMALLEST)
     return scale, (spec.qmin - torch.round(low / scale)).clamp_(spec.qmin, spec.qmax)
 
 

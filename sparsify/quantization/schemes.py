@@ -51,6 +51,7 @@ class Selection:
         matmuls: Whether the matmuls inside attention are quantized.
         conv_outputs: Whether the output of a convolution is quantized where no layer's input quantizer takes it, so
             that an integer runtime can run the convolution.
+        learned: Whether the quantizers' ranges may be learned (their clip values are then parameters of the model).
         strict: Refuse ``ignore`` and ``overrides`` entries that match nothing.
     """
 
@@ -61,6 +62,7 @@ class Selection:
     embeddings: bool = True
     matmuls: bool = True
     conv_outputs: bool = True
+    learned: bool = False
     strict: bool = True
 
     def scheme_of(self, model: nn.Module, name: str) -> Scheme | str:

@@ -155,6 +155,21 @@ SETTINGS: dict[str, Setting] = {
 }
 
 PAIRS: dict[str, Setting] = {
+    "prune, then learn step sizes": Setting(
+        _GRADUAL.format(name="GMPruningModifier").replace("end_epoch: 2.0", "end_epoch: 1.5")
+        + "- !QuantizationModifier\n"
+        "    learned_step_size: true\n"
+        "    start_epoch: 0.75\n"
+        "    disable_quantization_observer_epoch: 2.0\n"
+        "    freeze_bn_stats_epoch: 1.5",
+        prunes=_FC,
+    ),
+    "4 bit weights, symmetric inputs, learned": Setting(
+        "- !QuantizationModifier\n"
+        "    learned_step_size: true\n"
+        "    scheme: {weights: {num_bits: 4}, input_activations: {symmetric: true}, output_activations: {}}\n"
+        "    start_epoch: 0.0",
+    ),
     "prune then quantize with distillation": Setting(
         "- !LearningRateFunctionModifier {lr_func: linear, init_lr: 0.01, final_lr: 0.0, start_epoch: 0, end_epoch: 3}"
         + _GRADUAL.format(name="GMPruningModifier")

@@ -18,6 +18,7 @@ from tests.matrix.world import EPOCHS, STEPS_PER_EPOCH, TOTAL, World, assert_sam
 RECIPES = {
     "prune, quantize, distil": PAIRS["prune then quantize with distillation"].recipe,
     "prune, teach layers": PAIRS["prune while layers are taught"].recipe,
+    "prune, learn step sizes": PAIRS["prune, then learn step sizes"].recipe,
     "global pruning": SETTINGS["GlobalMagnitudePruningModifier"].recipe,
     "AC/DC": SETTINGS["ACDCPruningModifier"].recipe,
     "units, removed at the end": SETTINGS["LayerThinningModifier"].recipe,

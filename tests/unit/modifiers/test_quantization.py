@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from sparsify.analysis.report import model_report
 from sparsify.clock import Clock
 from sparsify.errors import RecipeError, StateError
 from sparsify.modifiers import registry
@@ -22,6 +24,7 @@ from sparsify.quantization.qparams import ACTIVATION_SYMMETRIC, WEIGHT_AFFINE, W
 from sparsify.quantization.schemes import DEFAULT, Scheme
 from sparsify.recipe.recipe import Recipe
 from sparsify.run import TrainingRun
+from sparsify.select import select_parameters
 from tests.helpers.models import tiny_classifier
 
 
@@ -373,3 +376,62 @@ def test_a_module_the_model_lacks_is_an_error_at_its_place() -> None:
     (modifier,) = registry.build(Recipe.from_text(text))
     with pytest.raises(RecipeError, match="no module 'fc3'"):
         modifier.on_structure(Mlp())
+
+
+def learned_run(total: int = 6, lr: float = 1e-2, decay: float = 0.0, **fields: Any) -> TrainingRun:
+    model = Mlp()
+    modifier = QuantizationModifier(start_epoch=1.0, learned_step_size=True, **fields)
+    modifier.on_structure(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=decay)
+    run = TrainingRun([modifier], model, optimizer, Clock(1, total))
+    run.open()
+    return run
+
+
+def test_step_sizes_are_learned_from_the_second_step_until_they_are_frozen() -> None:
+    run = learned_run(disable_quantization_observer_epoch=4.0)
+    weight, inputs = run.model.fc1.weight_fq, run.model.fc1.input_fq
+    seen = []
+    for seed in range(6):
+        train_step(run, seed)
+        seen.append((weight.observing, weight.learning, weight.scale.clone(), inputs.scale.clone()))
+    assert [(observing, learning) for observing, learning, *_ in seen] == [
+        *((False, False), (False, True), (False, True), (False, True), (False, False), (False, False)),
+    ]
+    pairs = itertools.pairwise(seen[1:])
+    moved = [not torch.equal(a[2], b[2]) and not torch.equal(a[3], b[3]) for a, b in pairs]
+    assert moved == [True, True, False, False]
+    assert all(fq.enabled and fq.calibrated for fq in quantizers(run.model).values())
+
+
+def test_learned_step_sizes_are_spared_weight_decay() -> None:
+    run = learned_run(lr=1e-4, decay=5e3)  # each step takes half of a weight
+    for seed in range(3):
+        train_step(run, seed)
+    clip, weight = run.model.fc1.weight_fq.clip_value.detach().clone(), run.model.fc1.weight.detach().clone()
+    for seed in range(3, 5):
+        train_step(run, seed)
+    torch.testing.assert_close(run.model.fc1.weight.detach(), weight / 4, rtol=0, atol=1e-3)
+    torch.testing.assert_close(run.model.fc1.weight_fq.clip_value.detach(), clip, rtol=0, atol=1e-3)
+    assert clip.min() > 0.01
+    assert len(run.optimizer.param_groups) == 1
+
+
+def test_an_optimizer_made_before_the_quantizers_gets_their_step_sizes() -> None:
+    model = Mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    run = TrainingRun([QuantizationModifier(learned_step_size=True)], model, optimizer, Clock(1, 3))
+    run.open()
+    held = {id(p) for p in optimizer.param_groups[0]["params"]}
+    assert all(id(fq.clip_value) in held for fq in quantizers(model).values())
+
+
+def test_step_sizes_are_no_weights_of_the_model() -> None:
+    model = Mlp()
+    parameters = model_report(model).parameters
+    QuantizationModifier(learned_step_size=True).on_structure(model)
+    assert not [name for name in select_parameters(model, "__ALL__") if "clip_value" in name]
+    assert list(select_parameters(model, "re:fc1.weight")) == ["fc1.weight"]
+    assert model_report(model).parameters == parameters
+    assert model.fc1.weight_fq.clip_value.shape == (64,)
+    assert model.fc1.input_fq.clip_value.shape == (1,)
