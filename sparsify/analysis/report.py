@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from sparsify.quantization.layers import stored_bits
 from sparsify.select import clean_name, is_learned_range, prunable_parameters
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class LayerReport:
         type: Class of the layer, without the quantizing variants' own names.
         shape: Shape of the weight.
         zeros: Weights that are exactly zero.
-        bits: Bits that a weight takes once exported: 8 where its quantizer is active, else 32.
+        bits: Bits that a weight takes once exported: 8 (or 4) where its quantizer is active, else 32.
         size: Bytes of the weight at that many bits, scales included.
         prunable: Whether it counts in the sparsity of the prunable layers (Linear and convolution weights).
     """
@@ -148,7 +149,7 @@ def model_report(model: nn.Module) -> ModelReport:
 
 def weight_bits(module: nn.Module) -> int:
     """Bits that a layer's weight takes once exported."""
-    return _bits(getattr(module, "weight_fq", None))
+    return stored_bits(module) if quantized(module) else 32
 
 
 def quantized(module: nn.Module, which: str = "weight_fq") -> bool:
@@ -164,7 +165,7 @@ def count_zeros(tensor: torch.Tensor) -> int:
 def _bits(quantizer: Any) -> int:
     if quantizer is None or not quantizer.enabled or not bool((quantizer.scale > 0).all()):
         return 32
-    return int(quantizer.spec.bits)
+    return 8
 
 
 def _layers(model: nn.Module, prunable: set[int]) -> Iterator[LayerReport]:

@@ -69,7 +69,7 @@ def _verification(report: ExportReport) -> list[str]:
         ("float matrix products with constant weights", str(len(float_ops))),
     ]
     parts = [_table(("check", "result"), lines)]
-    if float_ops and report.precision == "int8":
+    if float_ops and report.precision != "fp32":
         parts += ["Left in float by ONNX Runtime:", _table(("layer", "operator", "weight"), float_ops)]
     return parts
 

@@ -16,10 +16,17 @@ from torch import Tensor, nn
 from sparsify.errors import ExportError
 from sparsify.export.constants import fold_constant_products
 from sparsify.export.dynamic import quantize_dynamically
-from sparsify.quantization.export_form import dynamic_layers, has_active_quantizers, to_export_form
+from sparsify.export.int4 import store_int4
+from sparsify.quantization.export_form import (
+    dynamic_layers,
+    has_active_quantizers,
+    needs_blocks_or_int4,
+    to_export_form,
+)
 
 DEFAULT_OPSET = 20
 _OPSETS = range(18, 24)
+_BLOCK_OPSET = 21
 _LARGEST_FILE = 2**31 - 2**20  # bytes that protobuf takes, with room for the graph
 _SCOPES = "pkg.torch.onnx.name_scopes"  # which module a node was traced in: what a verification names layers by
 _LOGGERS = ("torch.onnx", "torch.export", "torch.fx", "onnxscript", "onnx_ir", "transformers")
@@ -51,29 +58,39 @@ def export_graph(
         output_names: Fields of the model's output to write, in order.
         dynamic: Leave batch (axis 0) and, of inputs of two or three dimensions, sequence (axis 1) open; ``"batch"``
             leaves the batch alone open; else the shapes of ``sample`` are fixed.
-        opset: ONNX opset, 18 to 23; 20 by default.
+        opset: ONNX opset, 18 to 23; 20 by default, 21 where weights of 4 bits or in groups need it.
         external_data: Weights in a file of their own: ``auto`` above 2 GB.
         metadata: Text properties of the file.
 
     Raises:
-        ExportError: The exporter refused the model, an output or input is missing, or the opset is not supported.
+        ExportError: The exporter refused the model, an output or input is missing, or the opset is not supported, in
+            general or for this model's weights.
     """
-    opset = DEFAULT_OPSET if opset is None else opset
-    if opset not in _OPSETS:
+    if opset is not None and opset not in _OPSETS:
         raise ExportError(f"opset {opset} is not supported: choose {_OPSETS[0]} to {_OPSETS[-1]}")
     missing = [name for name in input_names if name not in sample]
     if missing:
         raise ExportError(f"the sample has no {missing[0]!r}, which is to be an input; it has {', '.join(sample)}")
     inputs = {name: _sized(sample[name], dynamic) for name in input_names}
-    wrapped = _Named(_prepared(model), list(input_names), list(output_names)).eval()
+    prepared = _prepared(model)
+    wrapped = _Named(prepared, list(input_names), list(output_names)).eval()
+    opset = _opset(prepared, opset)
     with _silence():
         program = _export(wrapped, inputs, list(output_names), dynamic, opset)
         fold_constant_products(program.model)
+        store_int4(program.model)
         _strip(program.model)
         program.model.metadata_props.update({k: str(v) for k, v in (metadata or {}).items()})
         _save(program, Path(path), external_data)
         if layers := dynamic_layers(model):
             quantize_dynamically(Path(path), layers)
+
+
+def _opset(model: nn.Module, asked: int | None) -> int:
+    needed = _BLOCK_OPSET if needs_blocks_or_int4(model) else DEFAULT_OPSET
+    if asked is not None and needed == _BLOCK_OPSET and asked < needed:
+        raise ExportError(f"weights of 4 bits or in groups need opset {needed}, got {asked}: leave the opset out")
+    return needed if asked is None else asked
 
 
 class _Named(nn.Module):

@@ -24,7 +24,7 @@ INT8_TOLERANCE = 0.005
 """Largest share of counted predictions that may differ, for a graph with int8."""
 _NUMBERS = 0.01
 _SPANS = ("start_logits", "end_logits")
-_LAYER_ERROR = {"fp32": 1e-3, "int8": 5e-2}
+_LAYER_ERROR = {"fp32": 1e-3, "int8": 5e-2, "int4": 5e-2}
 
 Array = NDArray[Any]
 
@@ -34,7 +34,7 @@ class Parity:
     """How far ONNX Runtime's logits are from torch's.
 
     Attributes:
-        precision: ``fp32`` or ``int8``; says which of the two measures decides.
+        precision: ``fp32``, or ``int8`` or ``int4``; says which of the two measures decides.
         max_difference: Largest |difference| of a logit, padding left out.
         mean_difference: Mean of the same.
         agreement: Share of counted predictions that are the same: the argmax; of several classes each on its own; a
@@ -61,7 +61,7 @@ class Parity:
     @property
     def passed(self) -> bool:
         """Whether the deciding measure is within tolerance (never for NaN)."""
-        if self.precision == "int8":
+        if self.precision != "fp32":
             return self.agreement >= 1 - self.tolerance and bool(np.isfinite(self.max_difference))
         return self.max_difference <= self.tolerance
 
@@ -73,7 +73,7 @@ class Parity:
     def summary(self) -> str:
         """One line: what was measured and what it was held to."""
         note = f", loosened from {self.default:g}" if self.loosened else ""
-        if self.precision == "int8":
+        if self.precision != "fp32":
             held = f"at least {1 - self.tolerance:.2%}{note}"
             return f"agreement {self.agreement:.3%} of {self.counted} predictions ({held})"
         return f"largest logit difference {self.max_difference:.2e} (at most {self.tolerance:g}{note})"
@@ -115,7 +115,7 @@ def measure(
         path: The ONNX file.
         batches: Inputs; several shapes, padding inside.
         outputs: Names of the outputs to compare.
-        precision: ``fp32`` or ``int8``.
+        precision: ``fp32``, ``int8`` or ``int4``.
         data: Where the batches came from, for the report.
         tolerance: Replaces the default of the precision.
     """
@@ -130,7 +130,7 @@ def measure(
             total, values = total + float(gap.sum()), values + gap.size
             same = _same(name, ours, theirs, batch, problem)
             agree, counted = agree + int(same.sum()), counted + same.size
-    default = INT8_TOLERANCE if precision == "int8" else FP32_TOLERANCE
+    default = FP32_TOLERANCE if precision == "fp32" else INT8_TOLERANCE
     return Parity(
         precision=precision,
         max_difference=largest,

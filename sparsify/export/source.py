@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from sparsify.analysis.report import quantized
+from sparsify.analysis.report import weight_bits
 from sparsify.errors import InputError
 from sparsify.export.samples import Batch, Sample, encode, generate, knows, made_up_texts, read_samples
 from sparsify.export.task import Task, input_names, max_length, resolve_task
@@ -62,8 +62,9 @@ class Source:
 
     @property
     def precision(self) -> str:
-        """``int8`` where any layer's weight is quantized, else ``fp32``."""
-        return "int8" if any(quantized(module) for module in self.model.modules()) else "fp32"
+        """``int8`` where any layer's weight is quantized (``int4`` where any has 4 bits in the file), else ``fp32``."""
+        bits = {weight_bits(module) for module in self.model.modules()}
+        return "int4" if 4 in bits else "int8" if 8 in bits else "fp32"
 
     @property
     def inputs(self) -> list[str]:

@@ -88,7 +88,8 @@ class Verification:
             "weights": {
                 "compared": sum(check.found for check in self.weights),
                 "identical": sum(check.identical for check in self.weights),
-                "int8": sum(check.dtype != "float32" for check in self.weights),
+                "int8": sum(check.dtype == "int8" for check in self.weights),
+                "int4": sum(check.dtype == "int4" for check in self.weights),
                 "zeros_model": sum(model for model, _ in zeros.values()),
                 "zeros_file": sum(file for _, file in zeros.values()),
                 "layers": [asdict(check) for check in self.weights],

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from sparsify.analysis.report import count_zeros, quantized
+from sparsify.analysis.report import count_zeros, quantized, weight_bits
 from sparsify.export.graph import layer_tensors
 from sparsify.quantization.qparams import per_axis
 
@@ -21,7 +21,7 @@ class WeightCheck:
 
     Attributes:
         layer: Name of the layer.
-        dtype: What the file should hold: ``int8`` or ``float32``.
+        dtype: What the file should hold: ``int8``, ``int4`` or ``float32``.
         size: Number of weights.
         stored: Type of the layer's weight in the file; None where the file has no tensor of its shape, because what the
             layer gives does not depend on the input and was computed at export.
@@ -68,16 +68,17 @@ def _has_weight(module: nn.Module) -> bool:
 
 def _check(name: str, module: nn.Module, tensors: list[NDArray[Any]]) -> WeightCheck:
     expected, zero = expected_weight(module)
+    dtype = "int4" if weight_bits(module) == 4 else str(expected.dtype)
     conv = isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d)
     shaped = [way for t in tensors for way in (t, t.T) if way.shape == expected.shape]
-    found = [t for t in shaped if t.dtype == expected.dtype]
+    found = [t.astype(expected.dtype) for t in shaped if str(t.dtype) == dtype]
     best = next((t for t in found if _same(t, expected, conv)), found[0] if found else None)
-    stored = best if best is not None else next(iter(shaped), None)
+    stored = dtype if best is not None else next((str(t.dtype) for t in shaped), None)
     return WeightCheck(
         layer=name,
-        dtype=str(expected.dtype),
+        dtype=dtype,
         size=expected.size,
-        stored=None if stored is None else str(stored.dtype),
+        stored=stored,
         identical=best is not None and _same(best, expected, conv),
         zeros_model=count_zeros(module.weight),  # type: ignore[arg-type]
         zeros_file=0 if best is None else int((best == zero).sum()),

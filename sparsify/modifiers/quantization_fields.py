@@ -39,7 +39,7 @@ LEGACY = frozenset(
 SCHEME = frozenset(("scheme", "scheme_overrides", "ignore", "strict", "config_groups"))
 _NAMED = {"default": DEFAULT, "deepsparse": DEFAULT, "tensorrt": Scheme(inputs=ACTIVATION_SYMMETRIC)}
 _PARTS = ("input_activations", "weights", "output_activations", "target_hardware")
-_ARGS = ("num_bits", "symmetric", "strategy", "kwargs")
+_ARGS = ("num_bits", "symmetric", "strategy", "group_size", "kwargs")
 _QUANTIZABLE = ("Linear", "Conv2d", "Embedding")
 _FUSE = ("conv_bn_relus", "no_fuse")
 _TARGETS = ("default", "deepsparse", "tensorrt")
@@ -148,7 +148,8 @@ def _weight(args: Any, missing: list[str]) -> QuantSpec:
     found = _format("weights", args, missing, symmetric=True)
     if not found.symmetric:
         return sized(WEIGHT_AFFINE, found.bits)
-    return sized(WEIGHT_PER_TENSOR if found.strategy == "tensor" else WEIGHT, found.bits)
+    spec = sized(WEIGHT_PER_TENSOR if found.strategy == "tensor" else WEIGHT, found.bits)
+    return replace(spec, group=found.group)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,7 @@ class _Format:
     symmetric: bool
     strategy: str | None
     bits: int
+    group: int | None
 
 
 def _format(part: str, args: Any, missing: list[str], *, symmetric: bool) -> _Format:
@@ -170,9 +172,20 @@ def _format(part: str, args: Any, missing: list[str], *, symmetric: bool) -> _Fo
     if args.get("kwargs"):
         missing.append(f"{part}: kwargs {args['kwargs']!r} of an observer")
     strategy = args.get("strategy")
-    if strategy not in (None, "tensor", "channel"):
-        raise ValueError(f"{part}: strategy must be 'tensor' or 'channel', got {strategy!r}")
-    return _Format(bool(args.get("symmetric", symmetric)), strategy, bits)
+    if strategy not in (None, "tensor", "channel", "group"):
+        raise ValueError(f"{part}: strategy must be 'tensor', 'channel' or 'group', got {strategy!r}")
+    symmetric = bool(args.get("symmetric", symmetric))
+    return _Format(symmetric, strategy, bits, _group(part, args.get("group_size"), strategy, symmetric))
+
+
+def _group(part: str, size: Any, strategy: str | None, symmetric: bool) -> int | None:
+    if size is None and strategy != "group":
+        return None
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise ValueError(f"{part}: group_size is a whole number above 0, got {size!r}")
+    if strategy != "group" or part != "weights" or not symmetric:
+        raise ValueError(f"{part}: group_size belongs to symmetric weights with strategy: group")
+    return size
 
 
 def _check_observer(field: str, kwargs: Mapping[str, Any] | None, extra: tuple[str, ...], missing: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -55,7 +56,7 @@ class Format(BaseModel):
         """What of it is not built; None: nothing."""
         if self.num_bits not in BITS or self.type != "int":
             return f"{self.num_bits} bit {self.type}"
-        for name in ("group_size", "block_structure", "observer_kwargs", "actorder"):
+        for name in ("block_structure", "observer_kwargs", "actorder"):
             if getattr(self, name):
                 return f"{name} {getattr(self, name)!r}"
         if self.dynamic:
@@ -114,8 +115,13 @@ def _activations(form: Format | None, part: str, missing: list[str]) -> QuantSpe
 def _weights(form: Format | None, missing: list[str]) -> QuantSpec | None:
     if form is None:
         return None
-    if reason := form.missing() or (form.strategy not in (None, "tensor", "channel") and f"weights by {form.strategy}"):
+    strategy = form.strategy or ("group" if form.group_size else None)
+    if reason := form.missing() or (strategy in ("block", "token") and f"weights by {strategy}"):
         missing.append(reason)
     if not form.symmetric:
+        if strategy == "group":
+            missing.append("weights by group with a zero point")
         return sized(WEIGHT_AFFINE, form.num_bits)
-    return sized(WEIGHT if form.strategy == "channel" else WEIGHT_PER_TENSOR, form.num_bits)
+    spec = sized(WEIGHT if strategy in ("channel", "group") else WEIGHT_PER_TENSOR, form.num_bits)
+    grouped = strategy == "group" and form.group_size is not None and form.group_size > 0
+    return replace(spec, group=form.group_size) if grouped else spec

@@ -34,8 +34,13 @@ def check_slot(model: nn.Module, slot: Slot, optimizer: torch.optim.Optimizer | 
     """Find out whether ``cut_slot`` can do its work, before anything is changed.
 
     Raises:
-        InputError: The model is sharded, or the optimizer keeps a state that cannot be cut.
+        InputError: The model is sharded, its scales do not allow the cut, or the optimizer keeps a state that does not.
     """
+    quantizer = getattr(model.get_submodule(slot.module), "weight_fq", None)
+    if slot.axis == 1 and isinstance(quantizer, WeightQuant) and quantizer.spec.group is not None:
+        raise InputError(
+            f"{slot.module}: groups of its weights share scales along its inputs: shrink before quantizing"
+        )
     first = Cut(slot.axis, torch.zeros(1, dtype=torch.int64))
     for name, parameter in _parameters(model, slot):
         if hasattr(parameter, "placements"):
@@ -117,7 +122,7 @@ def _cut_state(value: object, shape: torch.Size, cut: Cut, name: str) -> object:
 def _cut_ranges(module: nn.Module, cut: Cut) -> None:
     """Scales of a fake-quantized weight, where it has one for each row."""
     quantizer = getattr(module, "weight_fq", None)
-    if isinstance(quantizer, WeightQuant) and quantizer.scale.ndim == 1 and quantizer.spec.axis == cut.axis:
+    if isinstance(quantizer, WeightQuant) and quantizer.scale.ndim and quantizer.spec.axis == cut.axis:
         quantizer.scale, quantizer.zero_point = cut.of(quantizer.scale), cut.of(quantizer.zero_point)
 
 

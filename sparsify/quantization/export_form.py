@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sparsify.quantization.fake_quant import ActivationQuant, DynamicQuant, FakeQuant
 from sparsify.quantization.fold import fold_batch_norms
-from sparsify.quantization.layers import QConv2d, QEmbedding, QLayer, QLinear
+from sparsify.quantization.layers import QConv2d, QEmbedding, QLayer, QLinear, stored_bits
 from sparsify.quantization.qparams import QuantSpec, quantize
 
 
@@ -62,15 +62,22 @@ class _IntegerWeight(nn.Module):
         fq = layer.weight_fq
         spec: QuantSpec = fq.spec
         integers = quantize(layer.weight.detach(), fq.scale, fq.zero_point, spec)
-        self.axis = None if spec.axis is None else 1 if transpose else spec.axis
+        self.block = spec.group
+        self.axis = None if spec.axis is None else int(transpose and not self.block)
+        self.bits = stored_bits(layer)
         self.register_buffer("integers", integers.t().contiguous() if transpose else integers)
-        self.register_buffer("scale", _usable(fq.scale.detach().clone(), integers))
-        self.register_buffer("zero_point", fq.zero_point.to(spec.dtype))
+        scale, zero = fq.scale.detach().clone(), fq.zero_point.to(spec.dtype)
+        self.register_buffer("scale", scale.t().contiguous() if self.block else _usable(scale, integers))
+        self.register_buffer("zero_point", zero.t().contiguous() if self.block else zero)
 
     def dequantized(self, integers: Tensor) -> Tensor:
         """Floats of ``integers``: the whole weight, or rows of a table."""
         attributes: dict[str, int] = {} if self.axis is None else {"axis": self.axis}
-        inputs = (integers, self.scale, self.zero_point)
+        inputs: tuple[Tensor, ...] = (integers, self.scale, self.zero_point)
+        if self.bits == 4:  # symmetric: a zero point that is left out is 0; by its absence the file's writer knows it
+            inputs = (integers, self.scale)
+        if self.block:
+            attributes["block_size"] = self.block
         return _onnx("DequantizeLinear", inputs, torch.float32, integers.shape, attributes)
 
 
@@ -155,6 +162,8 @@ def _integer_bias(bias: Tensor | None, inputs: nn.Module | None, weight: _Intege
     if bias is None or not isinstance(inputs, QuantizeDequantize) or not inputs.active:
         return None
     if inputs.dtype is torch.int8:  # symmetric, as TensorRT wants it: there no bias may be an integer
+        return None
+    if weight.block:
         return None
     scale = inputs.scale * weight.scale
     steps = torch.round(bias.detach().double() / scale)
@@ -247,6 +256,11 @@ def dynamic_layers(model: nn.Module) -> list[str]:
     return [
         n for n, m in modules if isinstance(m, QLinear) and isinstance(m.input_fq, DynamicQuant) and m.weight_fq.enabled
     ]
+
+
+def needs_blocks_or_int4(model: nn.Module) -> bool:
+    """Whether a model in export form takes operators that ONNX has from opset 21 on."""
+    return any(isinstance(m, _IntegerWeight) and (m.block or m.bits == 4) for m in model.modules())
 
 
 def has_active_quantizers(model: nn.Module) -> bool:

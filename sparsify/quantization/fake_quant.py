@@ -68,12 +68,13 @@ class FakeQuant(nn.Module):
     def __init__(
         self,
         spec: QuantSpec,
-        channels: int | None = None,
+        channels: int | tuple[int, ...] | None = None,
         device: torch.device | None = None,
         learned: bool = False,
     ) -> None:
         super().__init__()
-        shape = () if channels is None or spec.axis is None else (channels,)
+        given = (channels,) if isinstance(channels, int) else channels
+        shape = () if given is None or spec.axis is None else given
         self.spec = spec
         self.enabled = self.observing = self.calibrating = self.learning = False
         clip = nn.Parameter(torch.zeros(shape or (1,), device=device)) if learned else None

@@ -142,6 +142,8 @@ def _choose(
             and not (scheme.weights.symmetric or isinstance(layer, nn.Embedding))
         ):
             raise RecipeError(f"weights that are not symmetric are supported for embeddings only, not for {name}")
+        elif isinstance(scheme, Scheme) and (problem := _misfit(name, layer, scheme.weights)):
+            raise RecipeError(problem)
         elif isinstance(scheme, Scheme) and scheme.dynamic and isinstance(layer, nn.Conv2d):
             left[name] = "ranges of each batch are for matrix products only"
         elif isinstance(scheme, Scheme):
@@ -149,6 +151,21 @@ def _choose(
         else:
             left[name] = scheme
     return chosen, left
+
+
+def _misfit(name: str, layer: nn.Module, spec: QuantSpec | None) -> str | None:
+    """Why groups do not fit a layer's weight, None if they do."""
+    if spec is None or spec.group is None or isinstance(layer, nn.Embedding):
+        return None
+    if not isinstance(layer, nn.Linear):
+        return (
+            f"{name}: groups of weights share scales in Linear layers only; give it strategy channel, or leave it float"
+        )
+    if layer.in_features % spec.group:
+        fits = [size for size in (16, 32, 64, 128, 256) if layer.in_features % size == 0]
+        choices = f"group_size {', '.join(map(str, fits))} would fit" if fits else "strategy channel fits"
+        return f"{name}: its {layer.in_features} inputs are no multiple of group_size {spec.group}: {choices}"
+    return None
 
 
 def _tied(layers: dict[str, nn.Module]) -> set[int]:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sparsify.quantization.fake_quant import FakeQuant, WeightQuant
-from sparsify.quantization.qparams import SMALLEST, QuantSpec
+from sparsify.quantization.qparams import SMALLEST, QuantSpec, scale_shape
 
 
 class QLinear(nn.Linear):
@@ -102,7 +102,7 @@ def swap_class(
     if not isinstance(table, Tensor):
         raise TypeError(f"{type(module).__name__} has no weight")
     module.__class__ = QUANTIZABLE[type(module)]
-    module.weight_fq = WeightQuant(weight, table.shape[0], device=table.device, learned=learned)
+    module.weight_fq = WeightQuant(weight, scale_shape(weight, table.shape), device=table.device, learned=learned)
     module.weight_fq.train(module.training)
     if isinstance(module, QEmbedding):
         return
@@ -140,6 +140,17 @@ def _quantized(layer: QLinear | QConv2d, values: Tensor) -> Tensor:
         rounded: Tensor = fq(values)
         return rounded
     return fq.round(values) if fq.enabled else values
+
+
+def stored_bits(layer: nn.Module) -> int:
+    """Bits that each weight of a quantized layer takes in a file: 4 or 8.
+
+    4 where a Linear's weight has 4 bits and its input is float: what runtimes have kernels for. With integer inputs they
+    multiply integers of 8 bits.
+    """
+    if not isinstance(layer, QLinear) or layer.weight_fq.spec.bits != 4:
+        return 8
+    return 8 if layer.input_fq is not None and layer.input_fq.enabled and layer.input_fq.calibrated else 4
 
 
 def quantizers(model: nn.Module) -> dict[str, FakeQuant]:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sparsify.quantization.qparams import SMALLEST, QuantSpec, per_axis
+from sparsify.quantization.qparams import SMALLEST, QuantSpec, by_group, per_axis
 
 
 def levels_of(spec: QuantSpec) -> int:
@@ -48,8 +48,7 @@ class _Learned(torch.autograd.Function):
         passed = torch.ops.aten.hardtanh_backward(grad, shifted, spec.qmin - 0.5, spec.qmax + 0.5)
         # d(round(v/s) * s)/ds is round(v/s) - v/s in range; beyond it the level that the value was clipped to.
         steps = grad * _levels(scaled, zero, spec) - passed * scaled
-        others = [i for i in range(grad.ndim) if i != spec.axis]
-        summed = steps.sum() if spec.axis is None else steps.sum(others)
+        summed = steps.sum() if spec.axis is None else by_group(steps, spec).sum(-1)
         factor = levels_of(spec) / math.sqrt(ctx.count * levels_of(spec))
         return passed.to(ctx.dtype), (summed * factor).reshape(ctx.shape), None, None, None
 
@@ -66,7 +65,7 @@ def round_learned(values: Tensor, clip: Tensor, zero: Tensor | None, spec: Quant
 
     Args:
         values: Any shape.
-        clip: float32 [channels], or [1] for one grid.
+        clip: float32 [channels] or [channels, groups], or [1] for one grid.
         zero: The zero point, shaped to broadcast against ``values``; None for symmetric formats.
         spec: The integer format.
         count: N of the gradient's scale: weights that share a step, or features of one sample.

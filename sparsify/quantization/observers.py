@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sparsify.quantization.qparams import QuantSpec
+from sparsify.quantization.qparams import QuantSpec, by_group
 
 MOMENTUM = 0.05
 
@@ -38,9 +38,9 @@ def widen_range(bounds: Tensor, count: Tensor, values: Tensor) -> None:
 
 
 def weight_range(weight: Tensor, spec: QuantSpec) -> tuple[Tensor, Tensor]:
-    """Smallest and largest value of ``weight``, in float32: one of each, or one for each index of ``spec.axis``."""
+    """Smallest and largest value of ``weight``, in float32: one of each, or one for each scale."""
     if spec.axis is None:
         low, high = torch.aminmax(weight)
         return low.float(), high.float()
-    others = [i for i in range(weight.ndim) if i != spec.axis]
-    return weight.amin(others).float(), weight.amax(others).float()
+    rows = by_group(weight, spec)
+    return rows.amin(-1).float(), rows.amax(-1).float()

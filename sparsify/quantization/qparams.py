@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,7 @@ class QuantSpec:
         narrow: Leave out the lowest integer, so that a signed range is symmetric.
         dynamic: Of activations: the range is that of each batch.
         bits: Width of the integers, 2 to 8; they are stored in 8.
+        group: Of weights [out, in] with axis 0: so many neighbours along the last axis share a scale; None: a whole row.
     """
 
     signed: bool
@@ -29,6 +31,7 @@ class QuantSpec:
     narrow: bool = False
     dynamic: bool = False
     bits: int = 8
+    group: int | None = None
 
     @property
     def qmin(self) -> int:
@@ -67,10 +70,26 @@ def from_range(low: Tensor, high: Tensor, spec: QuantSpec) -> tuple[Tensor, Tens
     return scale, (spec.qmin - torch.round(low / scale)).clamp_(spec.qmin, spec.qmax)
 
 
+def scale_shape(spec: QuantSpec, shape: Sequence[int]) -> tuple[int, ...]:
+    """How many scales a tensor of ``shape`` has: none of an axis, one per channel, or [channels, groups]."""
+    if spec.axis is None:
+        return ()
+    return (shape[spec.axis],) if spec.group is None else (shape[0], shape[1] // spec.group)
+
+
+def by_group(values: Tensor, spec: QuantSpec) -> Tensor:
+    """Weights [out, in] as [out, groups, group], or any other tensor with the axis of its scales first, flattened after."""
+    if spec.group is not None:
+        return values.reshape(len(values), -1, spec.group)
+    return values.movedim(spec.axis or 0, 0).flatten(1)
+
+
 def per_axis(values: Tensor, spec: QuantSpec, ndim: int) -> Tensor:
-    """``values`` (one per channel, or one) shaped to broadcast against a tensor of ``ndim`` dimensions."""
+    """``values`` (one per channel or group, or one) shaped to broadcast against a tensor of ``ndim`` dimensions."""
     if spec.axis is None:
         return values
+    if spec.group is not None:
+        return values.repeat_interleave(spec.group, dim=1)
     return values.view([-1 if i == spec.axis else 1 for i in range(ndim)])
 
 

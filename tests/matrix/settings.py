@@ -164,6 +164,13 @@ PAIRS: dict[str, Setting] = {
         "    freeze_bn_stats_epoch: 1.5",
         prunes=_FC,
     ),
+    "4 bit weights in groups, learned": Setting(
+        "- !QuantizationModifier\n"
+        "    learned_step_size: true\n"
+        "    ignore: [conv]\n"
+        "    scheme: {weights: {num_bits: 4, strategy: group, group_size: 8}, input_activations: null}\n"
+        "    start_epoch: 0.5",
+    ),
     "4 bit weights, symmetric inputs, learned": Setting(
         "- !QuantizationModifier\n"
         "    learned_step_size: true\n"

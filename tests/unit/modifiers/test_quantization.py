@@ -183,7 +183,10 @@ def test_values_and_times() -> None:
         ({"scheme": "defualt"}, "did you mean default"),
         ({"scheme": {"weight": {}}}, "did you mean weights"),
         ({"scheme": {"weights": {"num_bits": 4.5}}}, "whole number from 1 to 16"),
-        ({"scheme": {"weights": {"strategy": "row"}}}, "'tensor' or 'channel'"),
+        ({"scheme": {"weights": {"strategy": "row"}}}, "'tensor', 'channel' or 'group'"),
+        ({"scheme": {"weights": {"strategy": "group"}}}, "group_size is a whole number"),
+        ({"scheme": {"weights": {"group_size": 32}}}, "belongs to symmetric weights"),
+        ({"scheme": {"input_activations": {"strategy": "group", "group_size": 2}}}, "belongs to symmetric weights"),
         ({"scheme": {"output_activations": {"bits": 8}}}, "did you mean num_bits"),
         # What is not built must not hide a mistake further on.
         ({"scheme_overrides": {"a": {"weights": {"num_bits": 4}}, "b": {"weight": {}}}}, "did you mean weights"),
@@ -232,6 +235,10 @@ def test_what_is_refused(fields: dict[str, Any], message: str) -> None:
         ),
         ({"config_groups": {"g": {"targets": ["x"], "weights": {"observer": "mse"}}}}, "the observer 'mse'"),
         ({"config_groups": {"g": {"targets": ["x"], "weights": {"strategy": "block"}}}}, "weights by block"),
+        (
+            {"config_groups": {"g": {"targets": ["x"], "weights": {"group_size": 8, "symmetric": False}}}},
+            "weights by group with a zero point",
+        ),
     ],
 )
 def test_formats_that_are_not_built_validate_and_are_refused_by_the_model(fields: dict[str, Any], message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,17 +12,32 @@ from torch import nn
 from sparsify.quantization.fake_quant import ActivationQuant, WeightQuant
 from sparsify.quantization.learned import beside, levels_of, round_learned, scale_of
 from sparsify.quantization.no_decay import WithoutDecay
-from sparsify.quantization.qparams import ACTIVATION, ACTIVATION_SYMMETRIC, WEIGHT, WEIGHT_PER_TENSOR, QuantSpec
+from sparsify.quantization.qparams import (
+    ACTIVATION,
+    ACTIVATION_SYMMETRIC,
+    WEIGHT,
+    WEIGHT_PER_TENSOR,
+    QuantSpec,
+    per_axis,
+    scale_shape,
+)
 
 INT4 = QuantSpec(signed=True, symmetric=True, axis=0, narrow=True, bits=4)
-SPECS = {"per channel": WEIGHT, "per tensor": WEIGHT_PER_TENSOR, "4 bits": INT4, "zero point": ACTIVATION}
+GROUPED = replace(INT4, group=5)
+SPECS = {
+    "per channel": WEIGHT,
+    "per tensor": WEIGHT_PER_TENSOR,
+    "4 bits": INT4,
+    "zero point": ACTIVATION,
+    "groups": GROUPED,
+}
 
 
 def case(spec: QuantSpec) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """Values (some beyond the range), clip values and zero points."""
     torch.manual_seed(0)
     values = torch.randn(6, 10) * 2
-    clip = torch.rand(6 if spec.axis == 0 else 1) + 1.0
+    clip = torch.rand(scale_shape(spec, values.shape) or (1,)) + 1.0
     zero = None if spec.symmetric else torch.tensor(100, dtype=torch.int32)
     return values, clip, zero
 
@@ -34,8 +50,7 @@ def test_forward_and_gradients_are_those_of_the_paper(spec: QuantSpec) -> None:
     upstream = torch.randn(values.shape)
     out.backward(upstream)
 
-    shape = (-1, 1) if spec.axis == 0 else (1, 1)
-    step = (clip.detach() / levels_of(spec)).view(shape)
+    step = per_axis(clip.detach() / levels_of(spec), spec, 2)
     scaled, offset = values.detach() / step, 0 if zero is None else int(zero)
     level = (scaled.round() + offset).clamp(spec.qmin, spec.qmax) - offset
     torch.testing.assert_close(out.detach(), level * step)
@@ -43,7 +58,8 @@ def test_forward_and_gradients_are_those_of_the_paper(spec: QuantSpec) -> None:
     assert 0 < inside.float().mean() < 1
     torch.testing.assert_close(values.grad, upstream * inside)
     slope = torch.where(inside, scaled.round() - scaled, level)  # equation 3
-    per_step = (upstream * slope).sum(1) if spec.axis == 0 else (upstream * slope).sum().view(1)
+    rows = (upstream * slope).view(*(clip.shape if spec.axis == 0 else (1,)), -1)
+    per_step = rows.sum(-1)
     g = 1 / (10 * levels_of(spec)) ** 0.5
     torch.testing.assert_close(clip.grad, per_step * g * levels_of(spec), rtol=1e-4, atol=1e-4)
 
@@ -54,11 +70,11 @@ def test_a_step_of_gradient_descent_moves_the_step_size_as_in_the_paper(spec: Qu
     clip.requires_grad_()
     round_learned(values, clip, zero, spec, count=10).square().sum().backward()
     scale = (clip.detach() / levels_of(spec)).requires_grad_()
-    shape = (-1, 1) if spec.axis == 0 else (1, 1)
+    step = per_axis(scale, spec, 2)
     offset = 0 if zero is None else int(zero)
-    scaled = values / scale.view(shape)
+    scaled = values / step
     rounded = scaled + (scaled.round() - scaled).detach()  # straight through, as the paper writes it
-    ((rounded + offset).clamp(spec.qmin, spec.qmax) - offset).mul(scale.view(shape)).square().sum().backward()
+    ((rounded + offset).clamp(spec.qmin, spec.qmax) - offset).mul(step).square().sum().backward()
     rate, g = 1e-6, 1 / (10 * levels_of(spec)) ** 0.5
     ours = scale_of(clip.detach() - rate * clip.grad, spec)
     torch.testing.assert_close(ours, scale.detach() - rate * g * scale.grad, rtol=1e-4, atol=1e-6)
