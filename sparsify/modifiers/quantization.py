@@ -49,21 +49,23 @@ class QuantizationModifier(Modifier):
 
     From ``start_epoch`` on, weights (int8, symmetric, one scale per output channel) and inputs (uint8, one range per
     tensor) are rounded in the forward pass; the gradient passes straight through. Ranges follow the data until
-    ``disable_quantization_observer_epoch`` (the run's end by default), then weight and activation ranges stay. Softmax,
+    ``disable_quantization_observer_epoch`` (the run's end by default), then weight and activation ranges stay; with
+    ``learned_step_size`` they are trained until then (Esser et al. 2020, https://arxiv.org/abs/1902.08153). Softmax,
     LayerNorm, GELU and residual sums stay float, and so do outputs: a matmul's output is the next one's input. Only the
     output of a convolution that something else reads (a residual sum, an average) has a quantizer, behind its batch norm
     and ReLU, since integer runtimes run a convolution on integers only with both ends quantized.
 
     Three sets of fields are read, one in a modifier: ``submodules``, ``exclude_module_types``, ``quantize_*``, bits; or
     ``scheme``, ``scheme_overrides``, ``ignore``, ``strict``; or ``config_groups``, ``ignore``, ``strict``, where only
-    targets are quantized. Widths are 2 to 8 bits; others validate and are not available yet. ``quantize_linear_activations``
-    stood for quantizers of outputs: both values give the same here, and inputs are quantized either way; where a
-    scheme names ``output_activations``, outputs are. Embeddings are quantized everywhere in the model unless ``quantize_embeddings`` is false or
-    they are ignored. Convolutions are trained beside their batch norm: with a scale per output channel that rounds to the
-    very integers that a fused convolution has. At export a norm that alone reads a convolution is folded into scales and
-    bias, without changing an integer: so ``model_fuse_fn_name`` may be ``conv_bn_relus`` or ``no_fuse``, and both give the
-    same numbers. Composed recipes
-    write an ``end_epoch``: ranges stay from there on at the latest, and quantization lasts.
+    targets are quantized. Widths are 2 to 8 bits; others validate and are not available yet. Weights of 4 bits are packed
+    in the file where inputs stay float. ``quantize_linear_activations`` stood for quantizers of outputs: both values give
+    the same here, and inputs are quantized either way; where a scheme names ``output_activations``, outputs are.
+
+    Embeddings are quantized everywhere in the model unless ``quantize_embeddings`` is false or they are ignored.
+    Convolutions are trained beside their batch norm: with a scale per output channel that rounds to the very integers that
+    a fused convolution has. At export a norm that alone reads a convolution is folded into scales and bias, without
+    changing an integer: so ``model_fuse_fn_name`` may be ``conv_bn_relus`` or ``no_fuse``, and both give the same numbers.
+    Composed recipes write an ``end_epoch``: ranges stay from there on at the latest, and quantization lasts.
     """
 
     order: ClassVar[int] = 60
@@ -122,7 +124,8 @@ class QuantizationModifier(Modifier):
     weight_qconfig_kwargs: dict[str, Any] | None = Field(None, description="observer of weights: min/max")
     scheme: str | dict[str, Any] | None = Field(
         None,
-        description="default, deepsparse, tensorrt, or {weights, input_activations} with num_bits, symmetric, strategy",
+        description="default, deepsparse, tensorrt, or {weights, input_activations, output_activations} with num_bits, "
+        "symmetric, strategy, group_size",
     )
     scheme_overrides: dict[str, Any] | None = Field(
         None, description="schemes by module name, 're:PATTERN' or class; null leaves it float"

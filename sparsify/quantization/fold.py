@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -31,11 +32,11 @@ def fold_batch_norms(model: nn.Module) -> int:
     """Fold each norm of :func:`conv_norm_pairs` that follows a calibrated quantized convolution; returns how many.
 
     The norm's factor multiplies the scale of its output channel, its sign the integers of that channel, so the
-    integer runtime computes with the very weights that were trained.
+    integer runtime computes with the very weights that were trained. One scale of a whole weight becomes one per channel.
     """
     folded = 0
     for conv, norm, parent, name in list(conv_norm_pairs(model)):
-        if not isinstance(conv, QConv2d) or conv.weight_fq.spec.axis != 0 or not conv.weight_fq.calibrated:
+        if not isinstance(conv, QConv2d) or conv.weight_fq.spec.axis not in (0, None) or not conv.weight_fq.calibrated:
             continue
         mean, variance = norm.running_mean, norm.running_var
         if mean is None or variance is None:
@@ -47,7 +48,15 @@ def fold_batch_norms(model: nn.Module) -> int:
         conv.bias = nn.Parameter(bias)
         # Rounded first: products of the integers, so that no rounding error of the factor moves one of them.
         conv.weight.copy_(conv.weight_fq.round(conv.weight) * factor.view(-1, 1, 1, 1))
+        _one_per_channel(conv)
         conv.weight_fq.scale.mul_(factor.abs()).clamp_(min=_SMALLEST)
         parent._modules[name] = getattr(norm, "output_fq", None) or nn.Identity()
         folded += 1
     return folded
+
+
+def _one_per_channel(conv: QConv2d) -> None:
+    fq = conv.weight_fq
+    if fq.spec.axis is None:
+        fq.spec = replace(fq.spec, axis=0)
+        fq.scale, fq.zero_point = (t.expand(conv.out_channels).clone() for t in (fq.scale, fq.zero_point))

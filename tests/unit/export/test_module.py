@@ -48,6 +48,7 @@ FORMATS = {
     "default": "",
     "reduced range": "reduce_range: true",
     "6 bit weights": "weight_bits: 6",
+    "a scale per tensor": "scheme: {weights: {strategy: tensor}}",
 }
 
 
