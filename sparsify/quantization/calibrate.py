@@ -14,7 +14,7 @@ from sparsify.quantization.fake_quant import ActivationQuant
 from sparsify.quantization.layers import enable_calibrated, quantizers, set_enabled, set_observing
 from sparsify.quantization.range_observers import PERCENTILE, MinMax, make_observer
 
-OBSERVER = "moving_average"
+OBSERVER = "mse"
 """What finds ranges where nothing else is said."""
 
 

@@ -114,6 +114,12 @@ def coverage_of(model: nn.Module) -> Coverage:
     return done
 
 
+def forget(model: nn.Module) -> None:
+    """Let a model whose quantizers were taken out count as float."""
+    if hasattr(model, _COVERAGE):
+        object.__delattr__(model, _COVERAGE)
+
+
 def chosen_layers(model: nn.Module, selection: Selection) -> tuple[str, ...]:
     """Names of the layers whose weights ``selection`` would quantize; changes nothing and reads no weights.
 

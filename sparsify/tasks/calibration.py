@@ -30,7 +30,16 @@ def calibration_batches(job: Job, manager: ModifierManager) -> list[dict[str, An
         raise InputError(
             "static quantization is calibrated on training data, and there is none: give --train_file or --dataset_name"
         )
-    features = job.reading.encoded["train"].features[: _samples(job, manager)]
+    return _inputs(job, "train", _samples(job, manager))
+
+
+def first_inputs(job: Job, count: int) -> list[dict[str, Any]]:
+    """Model inputs of the first ``count`` examples of training data, of validation data where there is none."""
+    return _inputs(job, "train" if "train" in job.reading.encoded else "validation", count)
+
+
+def _inputs(job: Job, split: str, count: int) -> list[dict[str, Any]]:
+    features = job.reading.encoded[split].features[:count]
     size, collate = job.args.training.per_device_train_batch_size, job.task.collator(job.reading.tokenizer)
     batches = [collate([dict(f) for f in features[i : i + size]]) for i in range(0, len(features), size)]
     device = job.args.training.device

@@ -12,6 +12,7 @@ from transformers import set_seed
 from sparsify.errors import InputError
 from sparsify.export.checkpoint import RECIPE_FILE
 from sparsify.export.compressed import compress
+from sparsify.tasks.accuracy import within_tolerance
 from sparsify.tasks.arguments import Arguments
 from sparsify.tasks.base import AnyTask, Job, Result
 from sparsify.tasks.calibration import calibration_batches
@@ -75,6 +76,8 @@ def _run(
         if manager is not None and manager.post_training:
             manager.calibrate(job.model, calibration_batches(job, manager))
     saved = args.training.do_train or args.recipe.one_shot
+    if saved and manager is not None and manager.post_training:
+        manager = within_tolerance(job, trainer, manager)
     if saved:
         _save(job, trainer, manager, folder)
     result.measured_by = measure_splits(job, trainer, _recipe_text(job, manager), folder, metrics)

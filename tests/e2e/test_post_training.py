@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from sparsify import load_model
+from sparsify import load_model, load_recipe
 from sparsify.cli.export import main as export
 from sparsify.cli.train import main
 from sparsify.quantization.layers import quantizers
@@ -73,6 +73,30 @@ def test_dynamic_is_what_a_command_without_training_does(world: World, tmp_path:
     assert report["metrics"]["torch"]["f1"] == pytest.approx(f1, abs=0.02)
     assert report["metrics"]["onnxruntime"]["f1"] == pytest.approx(f1, abs=0.02)
     assert report["verification"]["weights"]["int8"] == report["verification"]["weights"]["compared"]
+
+
+def test_layers_are_left_in_float_until_the_metric_holds(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A loss that may not grow at all: something has to stay float, and the saved recipe says what."""
+    static = ("--apply_quantization", "--quantization_approach", "static", "--calibration_observer", "min_max")
+    tuned = ("--tolerance_criterion", "0", "--metric", "eval_loss", "--do_eval")
+    assert main(world.flags(tmp_path, *static, *tuned)) == 0
+    said = capsys.readouterr().err
+    assert "eval_loss in float" in said
+    assert "parts in float" in said
+    [modifier] = load_recipe(tmp_path / "recipe.yaml").modifiers
+    ignored = modifier.ignore or []  # type: ignore[attr-defined]
+    loaded = load_model(tmp_path)
+    floats = [n for n, m in loaded.named_modules() if type(m) in (torch.nn.Linear, torch.nn.Embedding)]
+    assert all(any(n == i or n.startswith(f"{i}.") for i in ignored) for n in floats)
+    assert ("tolerance was not met" in said) == (results(tmp_path)["eval_loss"] > results(world.dense)["eval_loss"])
+
+
+def test_a_metric_that_does_not_exist(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ("--apply_quantization", "--do_eval", "--tolerance_criterion", "0.1", "--metric", "eval_bleu")
+    assert main(world.flags(tmp_path, *flags)) == 2
+    assert "evaluation gives no such metric; it gives" in capsys.readouterr().err
 
 
 def test_training_then_static(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

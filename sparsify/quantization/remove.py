@@ -1,0 +1,25 @@
+"""Take fake quantizers out of a model again, in place."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from sparsify.quantization.attention import AttentionQuant
+from sparsify.quantization.insert import forget
+from sparsify.quantization.layers import QLayer
+
+
+def remove_quantizers(model: nn.Module) -> None:
+    """Make ``model`` the float one that quantizers were put into: same weights, same names.
+
+    Its attention stays the function that quantization put there, which without quantizers computes the same as before.
+    """
+    for module in list(model.modules()):
+        if isinstance(module, QLayer):
+            module.__class__ = type(module).__mro__[1]
+            for name in ("weight_fq", "input_fq", "owns_input"):
+                module._modules.pop(name, None)
+                module.__dict__.pop(name, None)
+        elif isinstance(getattr(module, "attention_fq", None), AttentionQuant):
+            del module.attention_fq
+    forget(model)
