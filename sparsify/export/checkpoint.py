@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sparsify.errors import InputError, StateError
 from sparsify.export.compressed import read_compressed, weight_files
+from sparsify.export.sparseml import check_complete, read_sparseml, restore_ranges
 from sparsify.manager import load_recipe
 from sparsify.pruning.shrink import apply_widths
 from sparsify.pruning.widths import read_widths
@@ -56,12 +57,17 @@ def load_model(
     cls = getattr(transformers, name, None) if name else None
     if cls is None:
         raise InputError(f"{folder}/config.json names the architecture {name!r}, which transformers does not have")
-    state = read_compressed(folder)
+    state, foreign = read_compressed(folder), read_sparseml(folder)
     saved = _quantizer_tensors(folder) if state is None else of_quantizers(state)
-    model = _pretrained(cls, folder, config, state)
+    model, info = _pretrained(cls, folder, config, foreign.state if foreign else state)
+    if foreign:
+        check_complete(folder, foreign, info["missing_keys"], info["unexpected_keys"])
     if has_recipe(folder):
         load_recipe(folder / RECIPE_FILE, distillation=False).apply_structure(model)
-        _restore_quantizers(model, saved, folder)
+        if foreign:
+            restore_ranges(model, foreign, folder)
+        else:
+            _restore_quantizers(model, saved, folder)
     return model.eval()
 
 
@@ -74,15 +80,19 @@ def _config(folder: Path) -> Any:
         raise InputError(f"{folder}: cannot read config.json ({str(error).splitlines()[0]})") from error
 
 
-def _pretrained(cls: Any, folder: Path, config: Any, state: dict[str, Tensor] | None) -> nn.Module:
+def _pretrained(
+    cls: Any, folder: Path, config: Any, state: dict[str, Tensor] | None
+) -> tuple[nn.Module, dict[str, Any]]:
+    options = {"config": config, "dtype": torch.float32, "local_files_only": True, "output_loading_info": True}
+    name = folder if state is None else None
+    model: nn.Module
     try:
         with quiet_transformers():
-            options = {"config": config, "dtype": torch.float32, "local_files_only": True, "state_dict": state}
-            model: nn.Module = shaped(cls, config).from_pretrained(folder if state is None else None, **options)
+            model, info = shaped(cls, config).from_pretrained(name, state_dict=state, **options)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(f"{folder}: cannot load the weights ({str(error).splitlines()[0]})") from error
     model.__class__ = cls
-    return model
+    return model, info
 
 
 def shaped(cls: Any, config: Any) -> Any:
@@ -128,6 +138,16 @@ def _quantizer_tensors(folder: Path) -> dict[str, Tensor]:
         except (OSError, SafetensorError) as error:
             raise InputError(f"{file}: the weights are corrupt ({error})") from error
     return found
+
+
+def state_to_load(folder: Path) -> dict[str, Tensor] | None:
+    """What transformers is to load in place of the folder's files, which it could not read; None: it can.
+
+    Raises:
+        InputError: The files are damaged.
+    """
+    foreign = read_sparseml(folder)
+    return foreign.state if foreign else read_compressed(folder)
 
 
 def of_quantizers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -150,8 +150,9 @@ def _floats(levels: Tensor, layer: str, state: Mapping[str, Tensor], file: Path)
     if parts[0] is None or parts[1] is None:
         raise InputError(f"{file}: {layer}{_WEIGHT} is stored as integers, but their scale is missing")
     scale, zero = parts[0], parts[1]
-    axis = 0 if scale.ndim else None
-    return dequantize(levels, scale, zero, QuantSpec(levels.dtype == torch.int8, symmetric=False, axis=axis))
+    axis, group = 0 if scale.ndim else None, levels.shape[1] // scale.shape[1] if scale.ndim == 2 else None
+    spec = QuantSpec(levels.dtype == torch.int8, symmetric=False, axis=axis, group=group)
+    return dequantize(levels, scale, zero, spec)
 
 
 def _own(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -16,8 +16,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from sparsify.errors import InputError
-from sparsify.export.checkpoint import RECIPE_FILE, load_model, quiet_transformers, shaped
-from sparsify.export.compressed import read_compressed
+from sparsify.export.checkpoint import RECIPE_FILE, load_model, quiet_transformers, shaped, state_to_load
 from sparsify.export.task import Task
 from sparsify.pruning.widths import read_widths
 from sparsify.tasks import hub
@@ -160,7 +159,7 @@ def _pretrained(kind: Task, name: str, config: Any, args: ModelArguments) -> tup
         if read_widths(config):  # a shrunk model: its shape is not that of its class
             with torch.device("meta"):
                 cls = type(auto.from_config(config))
-        state = read_compressed(Path(name)) if Path(name).is_dir() else None
+        state = state_to_load(Path(name)) if Path(name).is_dir() else None
         model, info = shaped(cls, config).from_pretrained(
             name if state is None else None,
             state_dict=state,

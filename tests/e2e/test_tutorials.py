@@ -106,3 +106,18 @@ def test_cached_teacher(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     assert "answers for 96 sentences, 96 of them asked for now" in done.stdout
     assert float(done.stdout.rsplit(maxsplit=1)[-1]) < 1e-4
+
+
+def test_train_on(tmp_path: Path) -> None:
+    command = [sys.executable, TUTORIALS / "train_on.py", "--output_dir", tmp_path, "--sentences", "96"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "run_1: EpochRangeModifier, SetLearningRateModifier, WeightPruningModifier" in done.stdout
+    assert "QuantizationModifier, ConstantPruningModifier" in done.stdout
+    assert "zeros that were lost: 0" in done.stdout
+    sizes = {
+        name: sum(p.stat().st_size for p in (tmp_path / name).glob("*.safetensors")) for name in ("pruned", "small")
+    }
+    assert sizes["small"] < 0.2 * sizes["pruned"]
+    assert (tmp_path / "small" / "deployment" / "model.onnx").is_file()

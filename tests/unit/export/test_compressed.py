@@ -20,6 +20,11 @@ from tests.helpers.models import VOCAB, tiny_classifier
 PRUNE = "modifiers:\n  - !WeightPruningModifier {score_type: magnitude, final_sparsity: 0.9, start_epoch: 0, end_epoch: 1}\n"
 QUANTIZE = PRUNE + "  - !QuantizationModifier {start_epoch: 0}\n"
 ROUNDED = "modifiers:\n  - !QuantizationModifier {start_epoch: 0}\n"
+LOW_BITS = "modifiers:\n  - !QuantizationModifier {start_epoch: 0, weight_bits: 4}\n"
+GROUPED = (
+    "modifiers:\n  - !QuantizationModifier\n    start_epoch: 0\n"
+    "    scheme: {weights: {num_bits: 4, strategy: group, group_size: 16}}\n"
+)
 SIZES = {"hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 1}
 
 
@@ -41,7 +46,9 @@ def logits(model: Any) -> torch.Tensor:
     return found
 
 
-@pytest.mark.parametrize("recipe", [PRUNE, ROUNDED, QUANTIZE], ids=["pruned", "int8", "both"])
+@pytest.mark.parametrize(
+    "recipe", [PRUNE, ROUNDED, QUANTIZE, LOW_BITS, GROUPED], ids=["pruned", "int8", "both", "int4", "groups"]
+)
 @pytest.mark.parametrize("family", ["bert", "distilbert"])
 def test_what_is_read_computes_the_same(recipe: str, family: str, tmp_path: Path) -> None:
     model, _ = made(tmp_path, recipe, family=family)
