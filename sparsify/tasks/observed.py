@@ -89,11 +89,16 @@ def read_answer(path: Path) -> Observed:
 
 
 def _write_answer(path: Path, seen: Observed) -> None:
-    tensors = {f"out {name}": value.contiguous() for name, value in seen.outputs.items()}
+    tensors = {f"out {name}": _own(value) for name, value in seen.outputs.items()}
     for index, row in enumerate(seen.kept):
-        tensors |= {f"kept {index} {place}": value.contiguous() for place, value in enumerate(row)}
+        tensors |= {f"kept {index} {place}": _own(value) for place, value in enumerate(row)}
     about = {"count": str(len(seen.kept)), "layers": json.dumps(seen.layers), "totals": json.dumps(seen.totals)}
     save_file(tensors, path, metadata=about)
+
+
+def _own(value: Tensor) -> Tensor:
+    """Memory of its own: metrics may take outputs as they are, and safetensors stores no tensor twice."""
+    return value.clone(memory_format=torch.contiguous_format)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -28,7 +28,7 @@ SEED = (
     "--do_eval --max_seq_length 24 --per_device_train_batch_size 12 --per_device_eval_batch_size 12 --pad_to_max_length"
 )
 STAGE1 = "--learning_rate 1.8e-4 --num_train_epochs 3 --warmup_ratio 0.05 --weight_decay 0.01"
-STAGE2 = "--apply_quantization --learning_rate 1e-5 --num_train_epochs 2 --warmup_ratio 0.1 --weight_decay 0"
+STAGE2 = "--apply_quantization --verify_loading --learning_rate 1e-5 --num_train_epochs 2 --warmup_ratio 0.1 --weight_decay 0"
 
 
 def distilbert(head: str, seed: int) -> torch.nn.Module:
