@@ -94,6 +94,15 @@ def compress(folder: Path, model: nn.Module) -> Saved:
     return Saved((folder / COMPRESSED).stat().st_size, dense, sparse, dense_sparse)
 
 
+@torch.no_grad()
+def onto_grid(model: nn.Module) -> None:
+    """Round quantized weights to what is stored of them, in place: the model computes the same as before."""
+    for layer in model.modules():
+        if isinstance(layer, QLayer) and (levels := _integers(layer.weight.cpu(), layer.weight_fq)) is not None:
+            quantizer = layer.weight_fq
+            layer.weight.copy_(dequantize(levels, quantizer.scale.cpu(), quantizer.zero_point.cpu(), quantizer.spec))
+
+
 def read_compressed(folder: Path) -> dict[str, Tensor] | None:
     """The weights of a compressed folder as floats, quantizers' tensors among them; None where it is not compressed.
 

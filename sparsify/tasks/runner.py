@@ -11,7 +11,7 @@ from transformers import set_seed
 
 from sparsify.errors import InputError
 from sparsify.export.checkpoint import RECIPE_FILE
-from sparsify.export.compressed import compress
+from sparsify.export.compressed import compress, onto_grid
 from sparsify.tasks.accuracy import within_tolerance
 from sparsify.tasks.arguments import Arguments
 from sparsify.tasks.base import AnyTask, Job, Result
@@ -111,6 +111,7 @@ def _save(job: Job, trainer: Trainer, manager: ModifierManager | None, folder: P
     if not trainer.is_world_process_zero():
         return
     if job.args.recipe.save_compressed:
+        onto_grid(job.model)  # what is reported and compared from here on is what the folder holds
         logger.info("%s", compress(fresh, job.model))
     move_into(fresh, folder)
     drop_other_weights(folder, compressed=job.args.recipe.save_compressed)

@@ -74,6 +74,10 @@ def test_prune_then_quantize(world: Path) -> None:
 
 
 def test_quantize_then_train_on(world: Path) -> None:
+    compressed = ("--save_compressed", "--verify_loading", "--do_eval")
+    first = train(world, "dense", PRUNE + QUANTIZE, "compressed", *compressed)
+    assert not (first / "model.safetensors").exists()
+    train(world, "compressed", TRAIN.format("1.0"), "small")
     train(world, "dense", PRUNE + QUANTIZE, "small")
     on = train(world, "small", TRAIN.format("1.0"), "on")
     again = train(world, "on", None, "again", "--num_train_epochs", "1")

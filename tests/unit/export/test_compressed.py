@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from sparsify import load_model, save_compressed
 from sparsify.errors import InputError
-from sparsify.export.compressed import COMPRESSED
+from sparsify.export.compressed import COMPRESSED, onto_grid
 from sparsify.manager import load_recipe
 from sparsify.quantization.layers import quantizers
 from tests.helpers.models import VOCAB, tiny_classifier
@@ -61,6 +61,16 @@ def test_what_is_read_computes_the_same(recipe: str, family: str, tmp_path: Path
         if not quantizers(model):
             assert torch.equal(again.get_parameter(name), weight), name
     assert not (tmp_path / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("recipe", [QUANTIZE, GROUPED], ids=["int8", "groups"])
+def test_a_model_on_its_grid_is_the_one_that_is_read(recipe: str, tmp_path: Path) -> None:
+    model, _ = made(tmp_path, recipe)
+    before = logits(model)
+    onto_grid(model)
+    assert torch.equal(logits(model), before)
+    again = load_model(tmp_path)
+    assert all(torch.equal(again.get_parameter(name), weight) for name, weight in model.named_parameters())
 
 
 def test_the_encoder_of_a_sparse_int8_model_takes_an_eighth(tmp_path: Path) -> None:
