@@ -42,7 +42,8 @@ class _RoundToGrid(torch.autograd.Function):
         (levels,) = ctx.saved_tensors
         low, high = ctx.limits
         passed = torch.ops.aten.hardtanh_backward(grad.float(), levels, low - 0.5, high + 0.5)
-        return passed.to(ctx.dtype), None, None, None
+        # the kernel's strides are not those that torch.compile expects of it, and code made for those would fail
+        return passed.to(ctx.dtype).contiguous(), None, None, None
 
 
 class FakeQuant(nn.Module):

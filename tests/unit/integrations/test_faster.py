@@ -62,7 +62,7 @@ def test_compiled_training_through_all_phases(tmp_path: Path) -> None:
 def test_code_made_by_inductor_keeps_masks(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
-    recipe = "modifiers: [!GMPruningModifier {params: [0.weight], init_sparsity: 0.0, final_sparsity: 0.5, start_epoch: 0.0, end_epoch: 2.0, update_frequency: 0.5}]"
+    recipe = "modifiers: [!GMPruningModifier {params: [0.weight], init_sparsity: 0.0, final_sparsity: 0.5, start_epoch: 0.0, end_epoch: 2.0, update_frequency: 0.5}]\n"
     compiled, optimizer = torch.compile(model), torch.optim.AdamW(model.parameters(), lr=1e-2, fused=True)
     inputs, target = torch.randn(4, 8), torch.randn(4, 2)
     with load_recipe(recipe).attach(compiled, optimizer, steps_per_epoch=3):
