@@ -50,7 +50,7 @@ class _Learned(torch.autograd.Function):
         steps = grad * _levels(scaled, zero, spec) - passed * scaled
         summed = steps.sum() if spec.axis is None else by_group(steps, spec).sum(-1)
         factor = levels_of(spec) / math.sqrt(ctx.count * levels_of(spec))
-        return passed.to(ctx.dtype), (summed * factor).reshape(ctx.shape), None, None, None
+        return passed.to(ctx.dtype).contiguous(), (summed * factor).reshape(ctx.shape), None, None, None
 
 
 def _levels(scaled: Tensor, zero: Tensor | None, spec: QuantSpec) -> Tensor:
