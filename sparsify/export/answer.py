@@ -61,11 +61,7 @@ class QuestionAnswerer:
         stride: int | None = None,
         n_best: int = 1,
     ) -> None:
-        opened = (
-            deployment
-            if isinstance(deployment, Deployment)
-            else Deployment(deployment, threads=threads, batch_size=batch_size)
-        )
+        opened = Deployment.of(deployment, threads=threads, batch_size=batch_size)
         opened.expect("question_answering", "answers")
         self._deployment = opened
         self._tokenizer = opened.tokenizer()

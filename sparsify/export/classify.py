@@ -44,7 +44,7 @@ class TextClassifier:
     """
 
     def __init__(self, deployment: str | Path | Deployment, *, threads: int = 0, max_length: int | None = None) -> None:
-        opened = deployment if isinstance(deployment, Deployment) else Deployment(deployment, threads=threads)
+        opened = Deployment.of(deployment, threads=threads)
         opened.expect("text_classification", "classes of texts")
         self._deployment = opened
         self.labels = opened.labels

@@ -47,6 +47,11 @@ class Deployment:
         self.max_length = min(limit, self._length or limit)
         self.size = self._batch or batch_size
 
+    @classmethod
+    def of(cls, deployment: str | Path | Deployment, **options: Any) -> Deployment:
+        """A folder opened with ``options``; one that is open already as it is."""
+        return deployment if isinstance(deployment, Deployment) else cls(deployment, **options)
+
     @property
     def task(self) -> str:
         """What it does; token classification where an old file does not say."""

@@ -50,11 +50,7 @@ class TokenClassifier:
         batch_size: int = 8,
         stride: int | None = None,
     ) -> None:
-        opened = (
-            deployment
-            if isinstance(deployment, Deployment)
-            else Deployment(deployment, threads=threads, batch_size=batch_size)
-        )
+        opened = Deployment.of(deployment, threads=threads, batch_size=batch_size)
         opened.expect("token_classification", "entities")
         self._deployment = opened
         self.labels = opened.labels

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sparsify.quantization.fake_quant import ActivationQuant
+from sparsify.quantization.modes import evaluating
 from sparsify.quantization.qparams import QuantSpec
 
 IMPLEMENTATION = "sparsify"
@@ -227,15 +228,11 @@ def _recording() -> Iterator[list[nn.Module]]:
 @contextmanager
 def _quietly(model: nn.Module) -> Iterator[None]:
     """Eval mode, no gradients, no warnings of transformers; all put back."""
-    training = {name: module.training for name, module in model.named_modules()}
     logger = logging.getLogger("transformers")
     level = logger.level
     logger.setLevel(logging.ERROR)
-    model.eval()
     try:
-        with torch.no_grad():
+        with evaluating(model), torch.no_grad():
             yield
     finally:
         logger.setLevel(level)
-        for name, module in model.named_modules():
-            module.training = training.get(name, module.training)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sparsify.errors import InputError
 from sparsify.quantization.fake_quant import ActivationQuant
 from sparsify.quantization.layers import enable_calibrated, quantizers, set_enabled, set_observing
+from sparsify.quantization.modes import evaluating
 from sparsify.quantization.range_observers import PERCENTILE, MinMax, make_observer
 
 OBSERVER = "mse"
@@ -45,8 +46,6 @@ def calibrate(
     """
     found = quantizers(model)
     static = [fq for fq in found.values() if isinstance(fq, ActivationQuant)]
-    training = {name: m.training for name, m in model.named_modules()}
-    model.eval()
     for fq in found.values():
         fq.calibrating = True
     for fq in static:
@@ -55,14 +54,13 @@ def calibrate(
     try:
         set_enabled(model, False)
         set_observing(model, True)
-        used = _observe(model, static, islice(batches or (), steps))
+        with evaluating(model):
+            used = _observe(model, static, islice(batches or (), steps))
         set_observing(model, False)
     finally:
         for fq in static:
             fq.close()
         enable_calibrated(model)
-        for name, module in model.named_modules():
-            module.training = training[name]
     if not used and static:
         set_enabled(model, False)
         raise InputError(

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sparsify.quantization import observers
 from sparsify.quantization.learned import beside, levels_of, round_learned, scale_of
-from sparsify.quantization.qparams import QuantSpec, from_range, per_axis
+from sparsify.quantization.qparams import QuantSpec, from_range, pass_in_range, per_axis
 from sparsify.quantization.range_observers import RangeObserver
 
 
@@ -41,9 +41,7 @@ class _RoundToGrid(torch.autograd.Function):
             return grad, None, None, None
         (levels,) = ctx.saved_tensors
         low, high = ctx.limits
-        passed = torch.ops.aten.hardtanh_backward(grad.float(), levels, low - 0.5, high + 0.5)
-        # the kernel's strides are not those that torch.compile expects of it, and code made for those would fail
-        return passed.to(ctx.dtype).contiguous(), None, None, None
+        return pass_in_range(grad.float(), levels, low, high).to(ctx.dtype), None, None, None
 
 
 class FakeQuant(nn.Module):

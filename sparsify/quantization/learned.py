@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sparsify.quantization.qparams import SMALLEST, QuantSpec, by_group, per_axis
+from sparsify.quantization.qparams import SMALLEST, QuantSpec, by_group, pass_in_range, per_axis
 
 
 def levels_of(spec: QuantSpec) -> int:
@@ -45,12 +45,12 @@ class _Learned(torch.autograd.Function):
         zero, spec = rest[0] if rest else None, ctx.spec
         grad = grad.float()
         shifted = scaled.round() if zero is None else scaled.round() + zero
-        passed = torch.ops.aten.hardtanh_backward(grad, shifted, spec.qmin - 0.5, spec.qmax + 0.5)
+        passed = pass_in_range(grad, shifted, spec.qmin, spec.qmax)
         # d(round(v/s) * s)/ds is round(v/s) - v/s in range; beyond it the level that the value was clipped to.
         steps = grad * _levels(scaled, zero, spec) - passed * scaled
         summed = steps.sum() if spec.axis is None else by_group(steps, spec).sum(-1)
         factor = levels_of(spec) / math.sqrt(ctx.count * levels_of(spec))
-        return passed.to(ctx.dtype).contiguous(), (summed * factor).reshape(ctx.shape), None, None, None
+        return passed.to(ctx.dtype), (summed * factor).reshape(ctx.shape), None, None, None
 
 
 def _levels(scaled: Tensor, zero: Tensor | None, spec: QuantSpec) -> Tensor:

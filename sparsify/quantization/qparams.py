@@ -108,3 +108,18 @@ def dequantize(levels: Tensor, scale: Tensor, zero_point: Tensor, spec: QuantSpe
     """Floats that ``levels`` stand for."""
     scale, zero = (per_axis(t, spec, levels.ndim) for t in (scale, zero_point))
     return (levels.float() - zero) * scale
+
+
+def pass_in_range(grad: Tensor, levels: Tensor, low: int, high: int) -> Tensor:
+    """The gradient where a value was rounded to a level from ``low`` to ``high``, else zero (straight-through estimator).
+
+    Args:
+        grad: Float32.
+        levels: What the values were rounded to, before clipping; of the same shape.
+        low: Lowest level.
+        high: Highest level.
+    """
+    passed = torch.ops.aten.hardtanh_backward(grad, levels, low - 0.5, high + 0.5)
+    # the kernel's strides are not those that torch.compile expects of it, and code made for those would fail
+    contiguous: Tensor = passed.contiguous()
+    return contiguous

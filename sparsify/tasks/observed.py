@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from sparsify.analysis.report import model_report
 from sparsify.distillation.teacher import NOT_FOR_TEACHERS
+from sparsify.quantization.modes import evaluating
 from sparsify.tasks.base import AnyTask
 from sparsify.tasks.catalog import get_task
 
@@ -52,12 +53,11 @@ def observe(model: nn.Module, task: AnyTask, batches: Sequence[Batch]) -> Observ
         task: Says which outputs there are, and what metrics take of them.
         batches: Model inputs, with labels where there are any.
     """
-    names, training = task.kind.outputs, model.training
+    names = task.kind.outputs
     device = next(model.parameters()).device
     outputs: dict[str, Tensor] = {}
     kept: list[list[Tensor]] = []
-    model.eval()
-    with torch.no_grad():
+    with evaluating(model), torch.no_grad():
         for index, batch in enumerate(batches):
             given = model(**{k: v.to(device) for k, v in batch.items() if k not in NOT_FOR_TEACHERS})
             found = tuple(given[name].float().cpu() for name in names)
@@ -65,7 +65,6 @@ def observe(model: nn.Module, task: AnyTask, batches: Sequence[Batch]) -> Observ
                 outputs |= {f"{index} {name}": value for name, value in zip(names, found, strict=True)}
             metric = task.for_metrics(found if len(found) > 1 else found[0], batch.get("labels"))
             kept.append(list(metric) if isinstance(metric, tuple) else [metric])
-    model.train(training)
     report = model_report(model)
     return Observed(outputs, kept, {one.name: [one.bits, one.zeros] for one in report.layers}, report.totals())
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from sparsify.distillation.teacher import NOT_FOR_TEACHERS
+from sparsify.quantization.modes import evaluating
 
 
 def save_samples(
@@ -34,18 +35,15 @@ def save_samples(
         ``folder``.
     """
     device = next(model.parameters()).device
-    training = model.training
-    model.eval()
-    for index, feature in enumerate(features):
-        batch = dict(collate([dict(feature)]))
-        labels = {key: batch.pop(key).numpy() for key in list(batch) if key in NOT_FOR_TEACHERS}
-        with torch.no_grad():
+    with evaluating(model), torch.no_grad():
+        for index, feature in enumerate(features):
+            batch = dict(collate([dict(feature)]))
+            labels = {key: batch.pop(key).numpy() for key in list(batch) if key in NOT_FOR_TEACHERS}
             given = model(**{key: value.to(device) for key, value in batch.items()})
-        inputs = {key: value.numpy() for key, value in batch.items()}
-        _write(folder / "sample-inputs", f"inp-{index:04d}", inputs)
-        _write(folder / "sample-outputs", f"out-{index:04d}", {key: given[key].cpu().numpy() for key in outputs})
-        _write(folder / "sample-labels", f"lab-{index:04d}", labels)
-    model.train(training)
+            inputs = {key: value.numpy() for key, value in batch.items()}
+            _write(folder / "sample-inputs", f"inp-{index:04d}", inputs)
+            _write(folder / "sample-outputs", f"out-{index:04d}", {key: given[key].cpu().numpy() for key in outputs})
+            _write(folder / "sample-labels", f"lab-{index:04d}", labels)
     return folder
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from sparsify.cli.train import main
 from tests.helpers import ner
 from tests.helpers.models import tiny_classifier
+from tests.helpers.units import whole_blocks
 from tests.unit.tasks.seed_commands import FILES
 
 DOCUMENT = "seeds/004_d0d8d2b9b9d0958c.txt"
@@ -57,11 +58,6 @@ def zeros_of(folder: Path) -> dict[str, Tensor]:
     }
 
 
-def blocks(zeros: Tensor) -> bool:
-    grid = zeros.view(zeros.shape[0] // 4, 4, zeros.shape[1])
-    return torch.equal(grid.all(1), grid.any(1))
-
-
 @pytest.mark.parametrize("index", range(10))
 def test_a_command_of_the_document_reaches_its_sparsity(
     index: int, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -86,11 +82,11 @@ def test_a_command_of_the_document_reaches_its_sparsity(
         assert {
             n for n, z in zeros.items() if n.endswith("dense.weight") and abs(z.float().mean() - 0.9) > 2e-3
         } == set()
-        assert all(blocks(z) for n, z in zeros.items() if not n.endswith("dense.weight"))
+        assert all(whole_blocks(z) for n, z in zeros.items() if not n.endswith("dense.weight"))
     elif "1xchannel" in command:
         assert all(torch.equal(z.all(1), z.any(1)) for z in zeros.values())
         assert share == pytest.approx(0.9, abs=2e-2)
     else:
-        assert all(blocks(z) for z in zeros.values())
+        assert all(whole_blocks(z) for z in zeros.values())
         assert share == pytest.approx(0.9, abs=2e-3)
     assert json.loads((tmp_path / "out/all_results.json").read_text())

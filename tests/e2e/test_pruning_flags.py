@@ -13,6 +13,7 @@ from sparsify import load_model
 from sparsify.cli.train import main
 from sparsify.recipe.recipe import Recipe
 from tests.helpers import texts
+from tests.helpers.units import whole_blocks
 from tests.unit.tasks.seed_commands import COMMANDS, FILES, argv
 
 _OURS = {"--model_name_or_path", "--task_name", "--output_dir", "--num_train_epochs", "--cooldown_epochs"}
@@ -58,23 +59,17 @@ def test_a_seed_command_reaches_its_sparsity(name: str, world: Path, capsys: pyt
     if name == "mrpc_mixed":
         assert {n: s for n, s in share.items() if n.endswith("dense.weight") and abs(s - 0.9) > 2e-3} == {}
         rest = {n: z for n, z in zeros.items() if not n.endswith("dense.weight")}
-        assert all(_blocks(z) for z in rest.values())
+        assert all(whole_blocks(z) for z in rest.values())
         block = 4 / 256  # of a matrix of 16 x 16
         assert {n: share[n] for n in rest if not 0.5 - block <= share[n] <= 0.98 + block} == {}
     elif name == "mrpc_2in4":
         assert all((z.view(-1, 4).sum(1) == 2).all() for z in zeros.values())
     elif name == "mrpc_4x1":
-        assert all(_blocks(z) for z in zeros.values())
+        assert all(whole_blocks(z) for z in zeros.values())
         assert total == pytest.approx(0.9, abs=2e-3)
     else:
         assert all(torch.equal(z.all(1), z.any(1)) for z in zeros.values())
         assert total == pytest.approx(0.9, abs=2e-2)
-
-
-def _blocks(zeros: Tensor) -> bool:
-    """Whether whole blocks of four outputs by one input went."""
-    grid = zeros.view(zeros.shape[0] // 4, 4, zeros.shape[1])
-    return torch.equal(grid.all(1), grid.any(1))
 
 
 def test_the_head_stays_what_it_was_and_the_embeddings_are_not_pruned(world: Path) -> None:

@@ -12,25 +12,27 @@ from safetensors.torch import load_file
 TUTORIALS = Path(__file__).resolve().parents[2] / "tutorials"
 
 
-def test_any_loop(tmp_path: Path) -> None:
-    command = [sys.executable, TUTORIALS / "any_loop.py", "--output_dir", tmp_path, "--sentences", "320"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
+def run(name: str, *options: object, **environment: str) -> str:
+    """What a tutorial prints."""
+    command = [sys.executable, TUTORIALS / f"{name}.py", *map(str, options)]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "sparsity of the prunable layers: 79" in done.stdout or "sparsity of the prunable layers: 8" in done.stdout
-    assert "equal to the model: True" in done.stdout
+    return done.stdout
+
+
+def test_any_loop(tmp_path: Path) -> None:
+    said = run("any_loop", "--output_dir", tmp_path, "--sentences", "320")
+    assert "sparsity of the prunable layers: 79" in said or "sparsity of the prunable layers: 8" in said
+    assert "equal to the model: True" in said
     assert (tmp_path / "compressed" / "deployment" / "model.onnx").is_file()
 
 
 def run_glue(*more: object) -> str:
     small = ["--max_train_samples", "64", "--per_device_train_batch_size", "16", "--max_length", "32"]
-    command = [sys.executable, TUTORIALS / "glue_no_trainer.py", *small, *map(str, more)]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "equal to the model: True" in done.stdout
-    return done.stdout
+    said = run("glue_no_trainer", *small, *more, ACCELERATE_USE_CPU="true")
+    assert "equal to the model: True" in said
+    return said
 
 
 def test_glue_no_trainer(tmp_path: Path) -> None:
@@ -51,11 +53,8 @@ def test_glue_no_trainer(tmp_path: Path) -> None:
 
 
 def test_share_a_recipe(tmp_path: Path) -> None:
-    command = [sys.executable, TUTORIALS / "share_a_recipe.py", "--output_dir", tmp_path, "--sentences", "96"]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "epochs of the recipe: 1" in done.stdout
+    said = run("share_a_recipe", "--output_dir", tmp_path, "--sentences", "96")
+    assert "epochs of the recipe: 1" in said
     assert (tmp_path / "fetched" / "recipe.yaml").read_text() == (tmp_path / "run" / "recipe.yaml").read_text()
     assert (tmp_path / "again" / "model.safetensors").is_file()
     fetched = list((tmp_path / "cache").rglob("model.safetensors"))
@@ -63,59 +62,41 @@ def test_share_a_recipe(tmp_path: Path) -> None:
 
 
 def test_shrink(tmp_path: Path) -> None:
-    command = [sys.executable, TUTORIALS / "shrink.py", "--output_dir", tmp_path, "--sentences", "320"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "first layer: 2 heads, 256 neurons" in done.stdout
-    assert "int8, equal to the model: True" in done.stdout
+    said = run("shrink", "--output_dir", tmp_path, "--sentences", "320")
+    assert "first layer: 2 heads, 256 neurons" in said
+    assert "int8, equal to the model: True" in said
 
 
 def test_digits_cnn(tmp_path: Path) -> None:
-    command = [sys.executable, TUTORIALS / "digits_cnn.py", "--output_dir", tmp_path, "--num_epochs", "6"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "equal to the model: True" in done.stdout
-    operators = next(line for line in done.stdout.splitlines() if line.startswith("operators"))
+    said = run("digits_cnn", "--output_dir", tmp_path, "--num_epochs", "6")
+    assert "equal to the model: True" in said
+    operators = next(line for line in said.splitlines() if line.startswith("operators"))
     assert "3 QLinearConv" in operators
     assert {"Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul"}.isdisjoint(operators.replace(",", " ").split())
-    accuracy = [float(word) for word in done.stdout.splitlines()[-1].split() if word.startswith("0.")]
+    accuracy = [float(word) for word in said.splitlines()[-1].split() if word.startswith("0.")]
     assert len(accuracy) == 2
     assert min(accuracy) > 0.9
     assert abs(accuracy[0] - accuracy[1]) <= 0.005
 
 
 def test_question_answering(tmp_path: Path) -> None:
-    command = [sys.executable, TUTORIALS / "question_answering.py", "--output_dir", tmp_path, "--questions", "320"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "Which place is it about ?" in done.stdout
-    assert "F1 in onnxruntime: " in done.stdout
+    said = run("question_answering", "--output_dir", tmp_path, "--questions", "320")
+    assert "Which place is it about ?" in said
+    assert "F1 in onnxruntime: " in said
     assert (tmp_path / "small" / "eval_null_odds.json").is_file()
 
 
 def test_cached_teacher(tmp_path: Path) -> None:
-    command = [sys.executable, TUTORIALS / "cached_teacher.py", "--output_dir", tmp_path, "--sentences", "96"]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "answers for 96 sentences, 96 of them asked for now" in done.stdout
-    assert float(done.stdout.rsplit(maxsplit=1)[-1]) < 1e-4
+    said = run("cached_teacher", "--output_dir", tmp_path, "--sentences", "96")
+    assert "answers for 96 sentences, 96 of them asked for now" in said
+    assert float(said.rsplit(maxsplit=1)[-1]) < 1e-4
 
 
 def test_train_on(tmp_path: Path) -> None:
-    command = [sys.executable, TUTORIALS / "train_on.py", "--output_dir", tmp_path, "--sentences", "96"]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "run_1: EpochRangeModifier, SetLearningRateModifier, WeightPruningModifier" in done.stdout
-    assert "QuantizationModifier, ConstantPruningModifier" in done.stdout
-    assert "zeros that were lost: 0" in done.stdout
+    said = run("train_on", "--output_dir", tmp_path, "--sentences", "96")
+    assert "run_1: EpochRangeModifier, SetLearningRateModifier, WeightPruningModifier" in said
+    assert "QuantizationModifier, ConstantPruningModifier" in said
+    assert "zeros that were lost: 0" in said
     sizes = {
         name: sum(p.stat().st_size for p in (tmp_path / name).glob("*.safetensors")) for name in ("pruned", "small")
     }
