@@ -201,13 +201,17 @@ def test_heads_and_neurons_are_masked_then_removed_in_mid_run(family: str) -> No
     assert seen[4] == seen[-1] == {("heads", 1), ("neurons", 32)}
 
 
+@pytest.mark.parametrize("learned", ["false", "true"])
 @pytest.mark.parametrize("start", ["0.5", "1.0", "1.5"])
-def test_quantizers_before_at_and_after_the_shrink(start: str) -> None:
+def test_quantizers_before_at_and_after_the_shrink(start: str, learned: str) -> None:
     model = tiny_classifier("bert")
-    train(QUANTIZED.replace("QAT", start), model)
+    train(QUANTIZED.replace("QAT", f"{start}, learned_step_size: {learned}"), model)
     assert widths(model) == {("heads", 1), ("neurons", 32)}
     assert all(fq.enabled and fq.calibrated for fq in quantizers(model).values())
     layer = model.bert.encoder.layer[0]
+    if learned == "true":
+        assert layer.intermediate.dense.weight_fq.clip_value.shape == (32,)
+        assert layer.attention.self.query.weight_fq.clip_value.shape == (16,)
     assert layer.intermediate.dense.weight_fq.scale.shape == (32,)
     assert layer.output.dense.weight_fq.scale.shape == (32,)
     assert layer.attention.self.query.weight_fq.scale.shape == (16,)
