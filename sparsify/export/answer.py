@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsify.errors import InputError
 from sparsify.export.deployed import Deployment
 from sparsify.export.spans import Answered, SpanRules, answer
-from sparsify.export.windows import Window, room, usual_stride, windows
+from sparsify.export.windows import Window, room, stride_within, usual_stride, windows
 
 CONFIG_KEY = "question_answering"
 """Where a model's configuration says how its answers are read."""
@@ -65,7 +64,8 @@ class QuestionAnswerer:
         opened.expect("question_answering", "answers")
         self._deployment = opened
         self._tokenizer = opened.tokenizer()
-        self._stride = _stride(stride, self._tokenizer, opened.max_length)
+        length = opened.max_length
+        self._stride = stride_within(stride, usual_stride(length), room(self._tokenizer, length), length)
         self.rules = replace(rules_of(opened.config), n_best=n_best)
 
     def __call__(self, pairs: Sequence[tuple[str, str]]) -> list[Answered]:
@@ -101,13 +101,3 @@ class QuestionAnswerer:
             starts, ends = self._deployment.outputs(OUTPUTS, ids, types)
             found |= {i: (starts[row], ends[row]) for row, i in enumerate(chunk)}
         return found
-
-
-def _stride(asked: int | None, tokenizer: Any, length: int) -> int:
-    if asked is None:
-        return usual_stride(length)
-    if not 0 <= asked < room(tokenizer, length):
-        raise InputError(
-            f"stride must be from 0 to {room(tokenizer, length) - 1} for windows of {length} tokens, got {asked}."
-        )
-    return asked

@@ -11,9 +11,9 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsify.errors import InputError
 from sparsify.export.deployed import Deployment
 from sparsify.export.entities import Entity, Word, group_entities
+from sparsify.export.windows import stride_within
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +119,8 @@ class TokenClassifier:
 def _windowed(deployment: Deployment, stride: int | None) -> Any:
     """The deployment's tokenizer, splitting long texts into windows that share ``stride`` tokens."""
     tokenizer, length = deployment.tokenizer(), deployment.max_length
-    room = length - tokenizer.num_special_tokens_to_add(False)
-    shared = length // 8 if stride is None else stride
-    if not 0 <= shared < room:
-        raise InputError(f"stride must be from 0 to {room - 1} for windows of {length} tokens, got {shared}.")
-    tokenizer.enable_truncation(length, stride=shared)
+    left = length - tokenizer.num_special_tokens_to_add(False)
+    tokenizer.enable_truncation(length, stride=stride_within(stride, length // 8, left, length))
     return tokenizer
 
 

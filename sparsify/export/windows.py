@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsify.errors import InputError
+
 NULL_POSITION = 0
 """Position that stands for "no answer": the first token, which is the classification token of most models."""
 _CHUNK = 512
@@ -61,6 +63,24 @@ def usual_stride(max_length: int) -> int:
 def room(tokenizer: Any, max_length: int) -> int:
     """Tokens of a window that are left for both texts."""
     return max_length - int(tokenizer.num_special_tokens_to_add(True))
+
+
+def stride_within(asked: int | None, usual: int, left: int, max_length: int) -> int:
+    """Tokens that neighbouring windows share: what is asked for, else what is usual.
+
+    Args:
+        asked: None: nobody said.
+        usual: What is taken then.
+        left: Tokens of a window that are left for texts.
+        max_length: Tokens of a window.
+
+    Raises:
+        InputError: Windows would not move.
+    """
+    stride = usual if asked is None else asked
+    if not 0 <= stride < left:
+        raise InputError(f"stride must be from 0 to {left - 1} for windows of {max_length} tokens, got {stride}.")
+    return stride
 
 
 def _encoded(tokenizer: Any, pairs: Sequence[tuple[str, str]], max_length: int, stride: int) -> list[Any]:

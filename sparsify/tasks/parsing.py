@@ -14,6 +14,7 @@ from sparsify.errors import InputError
 from sparsify.tasks.arguments import Arguments, ModelArguments, RecipeArguments
 from sparsify.tasks.catalog import data_arguments
 from sparsify.tasks.distillation_arguments import DistillationArguments
+from sparsify.tasks.progress import LINES
 from sparsify.tasks.pruning_arguments import PruningArguments
 from sparsify.tasks.quantization_arguments import QuantizationArguments
 
@@ -59,9 +60,11 @@ class Parser(HfArgumentParser):
 
 
 def _suit_surroundings(training: TrainingArguments, explicit: frozenset[str]) -> None:
-    """Defaults that depend on where the command runs: no bars in a log file, no pinned memory without a GPU."""
+    """Defaults that depend on where the command runs: no bars but a few lines in a log file, no pinned memory without a GPU."""
     if "disable_tqdm" not in explicit and not sys.stderr.isatty():
         training.disable_tqdm = True
+    if training.disable_tqdm and not {"logging_steps", "logging_strategy"} & explicit:
+        training.logging_steps = LINES
     if "dataloader_pin_memory" not in explicit and training.device.type != "cuda":
         training.dataloader_pin_memory = False
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from transformers import Trainer
+from transformers import PrinterCallback, Trainer
 
 from sparsify.errors import InputError
 from sparsify.tasks import models
@@ -16,6 +16,7 @@ from sparsify.tasks.arguments import Arguments
 from sparsify.tasks.base import AnyTask, Job, Reading
 from sparsify.tasks.best import BestAfter
 from sparsify.tasks.datasets import limited, load_splits
+from sparsify.tasks.progress import ProgressLines
 from sparsify.tasks.sampling import EpochOfData, set_samplers
 from sparsify.tasks.tokenizers import check_vocabulary, load_tokenizer, sequence_limit
 
@@ -69,6 +70,9 @@ def make_trainer(job: Job) -> Trainer:
         preprocess_logits_for_metrics=task.for_metrics,
         callbacks=None if early is None else [BestAfter(early)],
     )
+    if args.disable_tqdm:
+        trainer.pop_callback(PrinterCallback)  # whole dictionaries, in place of the bar
+        trainer.add_callback(ProgressLines())
     if hasattr(trainer.train_dataset, "set_epoch"):
         trainer.add_callback(EpochOfData(trainer.train_dataset))
     trainer.label_names = ["labels"]  # a question answering model has others, which only its own loss reads

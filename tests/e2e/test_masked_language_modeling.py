@@ -4,67 +4,27 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from sparsify.cli import export
 from sparsify.cli.train import main
 from tests.helpers import ner
-
-RECIPE = """
-num_epochs: 3
-training_modifiers:
-  - !EpochRangeModifier {start_epoch: 0.0, end_epoch: eval(num_epochs)}
-  - !LearningRateFunctionModifier
-      {start_epoch: 0, end_epoch: eval(num_epochs), lr_func: linear, init_lr: 3.0e-3, final_lr: 0}
-pruning_modifiers:
-  - !GMPruningModifier
-      {start_epoch: 0.0, end_epoch: 2.0, update_frequency: 0.2, init_sparsity: 0.0, final_sparsity: 0.5,
-       params: ["re:bert.encoder.*weight"]}
-distillation_modifiers:
-  - !DistillationModifier {hardness: 0.5, temperature: 2.0, distill_output_keys: [logits]}
-"""
-
-
-class World:
-    """A dense model trained once on lines of text, and the flags that all runs share."""
-
-    def __init__(self, root: Path) -> None:
-        self.base = ner.model_folder(root / "base")
-        self.data = {"train": root / "train.txt", "validation": root / "dev.txt", "test": root / "test.jsonl"}
-        for seed, (name, count) in enumerate({"train": 96, "validation": 24}.items()):
-            lines = [" ".join(row["tokens"]) for row in ner.rows(count, seed)]
-            self.data[name].write_text("\n".join([*lines, "", " "]))
-        ner.write_jsonl(self.data["test"], [{"text": " ".join(row["tokens"])} for row in ner.rows(8, 5)])
-        self.recipe = root / "recipe.yaml"
-        self.recipe.write_text(RECIPE)
-        self.dense = root / "dense"
-        learn = ("--do_train", "--do_eval", "--do_predict", "--num_train_epochs", "30", "--learning_rate", "5e-3")
-        assert main(self.flags(self.dense, *learn, "--line_by_line")) == 0
-
-    def flags(self, output: Path, *more: str, model: Path | None = None) -> list[str]:
-        argv = ["mlm", "--model_name_or_path", str(model or self.base), "--output_dir", str(output)]
-        for split, path in self.data.items():
-            argv += [f"--{split}_file", str(path)]
-        return [*argv, "--per_device_train_batch_size", "8", "--report_to", "none", "--use_cpu", *more]
+from tests.helpers.runs import World, different_weights, encoder_sparsity, lines, recipe, results
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return World(tmp_path_factory.mktemp("texts"))
-
-
-def results(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "all_results.json").read_text())
-    return found
-
-
-def same(first: Path, second: Path) -> bool:
-    one, other = load_file(first / "model.safetensors"), load_file(second / "model.safetensors")
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    """Lines of text, and a dense model that has learnt them."""
+    root = tmp_path_factory.mktemp("texts")
+    data = {"train": root / "train.txt", "validation": root / "dev.txt", "test": root / "test.jsonl"}
+    for seed, (name, count) in enumerate({"train": 96, "validation": 24}.items()):
+        said = [" ".join(row["tokens"]) for row in ner.rows(count, seed)]
+        data[name].write_text("\n".join([*said, "", " "]))
+    ner.write_jsonl(data["test"], [{"text": " ".join(row["tokens"])} for row in ner.rows(8, 5)])
+    text = recipe(None, epochs=3, rate=3e-3)
+    made = World("mlm", root, ner.model_folder(root / "base"), data, text)
+    return made.learn(30, "--do_eval", "--do_predict", "--line_by_line")
 
 
 def test_the_model_learns_to_fill_in_words(world: World, tmp_path: Path) -> None:
@@ -73,7 +33,7 @@ def test_the_model_learns_to_fill_in_words(world: World, tmp_path: Path) -> None
     assert trained["eval_perplexity"] < untrained["eval_perplexity"] / 3
     assert trained["eval_accuracy"] > untrained["eval_accuracy"]
     assert trained["eval_samples"] == 24
-    rows = [json.loads(line) for line in (world.dense / "predictions.jsonl").read_text().splitlines()]
+    rows = lines(world.dense / "predictions.jsonl")
     right = [p == t for row in rows for p, t in zip(row["predicted"], row["true"], strict=True)]
     assert sum(right) / len(right) == pytest.approx(results(world.dense)["predict_accuracy"])
     assert all("[MASK]" in row["text"] or len(row["true"]) == 1 for row in rows)
@@ -91,13 +51,21 @@ def test_the_masks_of_evaluation_never_change(world: World, tmp_path: Path) -> N
 def test_a_run_cut_in_the_middle_of_an_epoch_ends_with_the_same_weights(
     world: World, tmp_path: Path, workers: str
 ) -> None:
-    more = ("--do_train", "--recipe", str(world.recipe), "--distill_teacher", str(world.dense), "--line_by_line")
-    more = (*more, "--dataloader_num_workers", workers, "--save_strategy", "steps", "--save_steps", "17")
+    more = (
+        *world.distilling(),
+        "--line_by_line",
+        "--dataloader_num_workers",
+        workers,
+        "--save_strategy",
+        "steps",
+        "--save_steps",
+        "17",
+    )
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert main(world.flags(whole, *more)) == 0
     assert (whole / "checkpoint-17").is_dir()  # of 12 steps an epoch
     assert main(world.flags(cut, *more, "--resume_from_checkpoint", str(whole / "checkpoint-17"))) == 0
-    assert same(whole, cut)
+    assert different_weights(whole, cut) == []
 
 
 def test_each_epoch_hides_other_tokens(world: World, tmp_path: Path) -> None:
@@ -110,11 +78,8 @@ def test_each_epoch_hides_other_tokens(world: World, tmp_path: Path) -> None:
 
 
 def test_a_sparse_model_exports_and_measures_as_training_did(world: World, tmp_path: Path) -> None:
-    flags = ("--do_train", "--do_eval", "--recipe", str(world.recipe), "--distill_teacher", str(world.dense))
-    assert main(world.flags(tmp_path, *flags, model=world.dense)) == 0
-    weights = load_file(tmp_path / "model.safetensors")
-    pruned = [w for name, w in weights.items() if name.startswith("bert.encoder") and w.ndim == 2]
-    assert sum(int((w == 0).sum()) for w in pruned) / sum(w.numel() for w in pruned) == pytest.approx(0.5, abs=0.01)
+    assert main(world.flags(tmp_path, *world.distilling(), "--do_eval", model=world.dense)) == 0
+    assert encoder_sparsity(tmp_path) == pytest.approx(0.5, abs=0.01)
     data = str(world.data["validation"])
     assert export.main(["--model_path", str(tmp_path), "--samples", data, "--eval", data, "--task", "mlm"]) == 0
     report = json.loads((tmp_path / "deployment" / "report.json").read_text())

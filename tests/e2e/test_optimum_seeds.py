@@ -9,7 +9,6 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from safetensors.torch import load_file
@@ -18,6 +17,7 @@ from sparsify.cli.train import main
 from sparsify.export.checkpoint import load_model
 from sparsify.quantization.layers import quantizers
 from tests.helpers import ner
+from tests.helpers.runs import results
 from tests.helpers.seed import changed
 
 COMPRESSION, TRAINING = "seeds/000_81bff504b42e2c61.txt", "seeds/003_264e06f97acc564f.txt"
@@ -43,11 +43,6 @@ def world(tmp_path: Path) -> Path:
     for seed, name in enumerate(("model", "teacher")):
         ner.model_folder(tmp_path / name, ner.LABELS, seed=seed)
     return tmp_path
-
-
-def results(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "all_results.json").read_text())
-    return found
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])

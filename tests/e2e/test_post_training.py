@@ -14,33 +14,16 @@ from sparsify.cli.export import main as export
 from sparsify.cli.train import main
 from sparsify.quantization.layers import quantizers
 from tests.helpers import ner
-
-
-class World:
-    """A dense model and its data."""
-
-    def __init__(self, root: Path) -> None:
-        self.data = ner.data_files(root / "data")
-        self.dense = root / "dense"
-        base = ner.model_folder(root / "base")
-        learn = ("--do_train", "--do_eval", "--num_train_epochs", "6", "--learning_rate", "5e-3")
-        assert main(self.flags(self.dense, *learn, model=base)) == 0
-
-    def flags(self, output: Path, *more: str, model: Path | None = None) -> list[str]:
-        argv = ["token_classification", "--model_name_or_path", str(model or self.dense), "--output_dir", str(output)]
-        for split, path in self.data.items():
-            argv += [f"--{split}_file", str(path)]
-        return [*argv, "--per_device_train_batch_size", "8", "--report_to", "none", "--use_cpu", *more]
+from tests.helpers.runs import World, results
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return World(tmp_path_factory.mktemp("post"))
-
-
-def results(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "all_results.json").read_text())
-    return found
+    """Sentences, and a dense model that runs start from."""
+    root = tmp_path_factory.mktemp("post")
+    made = World("token_classification", root, ner.model_folder(root / "base"), ner.data_files(root / "data"), "")
+    made.learn(6, "--do_eval").base = made.dense
+    return made
 
 
 def exported(folder: Path, data: Path) -> dict[str, Any]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,73 +16,36 @@ from sparsify.cli import benchmark, export, predict
 from sparsify.cli.train import main
 from sparsify.export.checkpoint import load_model
 from tests.helpers import ner, texts
+from tests.helpers.runs import (
+    World,
+    checkpoints,
+    different_weights,
+    encoder_sparsity,
+    lines,
+    printed_json,
+    recipe,
+    results,
+)
 
-RECIPE = """
-num_epochs: 4
-training_modifiers:
-  - !EpochRangeModifier {start_epoch: 0.0, end_epoch: eval(num_epochs)}
-  - !LearningRateFunctionModifier
-      {start_epoch: 0, end_epoch: eval(num_epochs), lr_func: linear, init_lr: 5.0e-3, final_lr: 0}
-pruning_modifiers:
-  - !GMPruningModifier
-      {start_epoch: 0.0, end_epoch: 2.0, update_frequency: 0.2, init_sparsity: 0.0, final_sparsity: 0.5,
-       params: ["re:bert.encoder.*weight"]}
-quantization_modifiers:
-  - !QuantizationModifier {start_epoch: 2.0, submodules: [bert.encoder, classifier]}
-distillation_modifiers:
-  - !DistillationModifier {hardness: 0.5, temperature: 2.0}
-"""
 SEED = "seeds/004_d0d8d2b9b9d0958c.txt"
-
-
-class World:
-    """A dense model trained once on pairs, and the flags that all runs share."""
-
-    def __init__(self, root: Path) -> None:
-        self.base = texts.model_folder(root / "base", texts.LABELS)
-        self.data = texts.data_files(root / "data", pair=True)
-        self.recipe = root / "recipe.yaml"
-        self.recipe.write_text(RECIPE)
-        self.dense = root / "dense"
-        learn = ("--do_train", "--do_eval", "--num_train_epochs", "12", "--learning_rate", "5e-3")
-        assert main(self.flags(self.dense, *learn)) == 0
-
-    def flags(self, output: Path, *more: str, model: Path | None = None) -> list[str]:
-        argv = ["text_classification", "--model_name_or_path", str(model or self.base), "--output_dir", str(output)]
-        for split, path in self.data.items():
-            argv += [f"--{split}_file", str(path)]
-        return [*argv, "--per_device_train_batch_size", "8", "--report_to", "none", "--use_cpu", *more]
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return World(tmp_path_factory.mktemp("texts"))
+    """Pairs of texts, and a dense model of them."""
+    root = tmp_path_factory.mktemp("texts")
+    base, data = texts.model_folder(root / "base", texts.LABELS), texts.data_files(root / "data", pair=True)
+    return World("text_classification", root, base, data, recipe()).learn(12, "--do_eval")
 
 
 @pytest.fixture(scope="module")
 def small(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pruned, quantized and distilled, trained by a process of its own."""
     folder = tmp_path_factory.mktemp("small") / "model"
-    flags = ("--do_train", "--do_eval", "--do_predict", "--recipe", str(world.recipe), "--save_strategy", "epoch")
-    argv = world.flags(folder, *flags, "--distill_teacher", str(world.dense), model=world.dense)
-    run = subprocess.run(
-        [sys.executable, "-m", "sparsify.cli.train", *argv], capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stderr
-    assert "validation accuracy" in run.stdout
-    assert "sparsity of the prunable layers" in run.stdout
+    said = world.compress(folder)
+    assert "validation accuracy" in said
+    assert "sparsity of the prunable layers" in said
     return folder
-
-
-def tail(capsys: pytest.CaptureFixture[str]) -> str:
-    """What was printed, from the first line of JSON on."""
-    out = capsys.readouterr().out
-    return out[re.search(r"^\{", out, re.MULTILINE).start() :]  # type: ignore[union-attr]
-
-
-def results(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "all_results.json").read_text())
-    return found
 
 
 def test_the_dense_model_learns(world: World) -> None:
@@ -95,18 +56,12 @@ def test_the_dense_model_learns(world: World) -> None:
 
 
 def test_the_recipe_compresses_and_a_fresh_process_measures_the_same(world: World, small: Path, tmp_path: Path) -> None:
-    weights = load_file(small / "model.safetensors")
-    pruned = [w for name, w in weights.items() if name.startswith("bert.encoder") and name.endswith(".weight")]
-    pruned = [w for w in pruned if w.ndim == 2]
-    assert 1 - sum(int(w.count_nonzero()) for w in pruned) / sum(w.numel() for w in pruned) == pytest.approx(
-        0.5, abs=0.02
-    )
-    assert any(name.endswith("input_fq.scale") for name in weights)
+    assert encoder_sparsity(small) == pytest.approx(0.5, abs=0.02)
+    assert any(name.endswith("input_fq.scale") for name in load_file(small / "model.safetensors"))
     assert results(small)["eval_accuracy"] > 0.8
     assert main(world.flags(tmp_path, "--do_eval", model=small)) == 0
     assert results(tmp_path)["eval_loss"] == pytest.approx(results(small)["eval_loss"], abs=1e-6)
-    rows = [json.loads(line) for line in (small / "predictions.jsonl").read_text().splitlines()]
-    asked = [json.loads(line) for line in world.data["test"].read_text().splitlines()]
+    rows, asked = lines(small / "predictions.jsonl"), lines(world.data["test"])
     assert [row["texts"] for row in rows] == [[row["question"], row["sentence"]] for row in asked]
     right = sum(row["predicted"] == one["label"] for row, one in zip(rows, asked, strict=True))
     assert right / len(rows) == results(small)["predict_accuracy"]
@@ -123,21 +78,19 @@ def test_export_measures_and_predicts_as_training_did(
     assert report["metrics"]["torch"]["accuracy"] == pytest.approx(results(small)["eval_accuracy"])
     deployment = str(small / "deployment")
     assert benchmark.main([deployment, str(small), "--rounds", "2", "--length", "16", "--json"]) == 0
-    assert [timing["runtime"] for timing in json.loads(tail(capsys))["timings"]] == ["onnxruntime", "torch"]
-    row = json.loads(world.data["test"].read_text().splitlines()[0])
+    assert [timing["runtime"] for timing in printed_json(capsys)["timings"]] == ["onnxruntime", "torch"]
+    row = lines(world.data["test"])[0]
     pair = [row["question"], "--text_pair", row["sentence"]]
     assert predict.main([deployment, *pair, "--json"]) == 0
-    said = json.loads(tail(capsys))
-    assert json.loads((small / "predictions.jsonl").read_text().splitlines()[0])["predicted"] == said["labels"][0]
+    said = printed_json(capsys)
+    assert lines(small / "predictions.jsonl")[0]["predicted"] == said["labels"][0]
 
 
 def test_a_run_cut_in_the_middle_ends_with_the_same_weights(world: World, small: Path, tmp_path: Path) -> None:
-    cut = sorted(small.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))[1]
-    flags = ("--do_train", "--recipe", str(world.recipe), "--distill_teacher", str(world.dense))
-    argv = world.flags(tmp_path, *flags, "--resume_from_checkpoint", str(cut), model=world.dense)
-    assert main(argv) == 0
-    first, again = load_file(small / "model.safetensors"), load_file(tmp_path / "model.safetensors")
-    assert all(torch.equal(first[name], again[name]) for name in first)
+    _, cut, *_ = checkpoints(small)
+    resume = ("--resume_from_checkpoint", str(cut))
+    assert main(world.flags(tmp_path, *world.distilling(), *resume, model=world.dense)) == 0
+    assert different_weights(small, tmp_path) == []
 
 
 def test_a_teacher_with_its_classes_in_another_order_teaches_the_same(

@@ -8,71 +8,28 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from sparsify.cli.train import main
 from tests.helpers import ner
-
-RECIPE = """
-num_epochs: 3
-init_lr: 5.0e-3
-training_modifiers:
-  - !EpochRangeModifier {start_epoch: 0.0, end_epoch: eval(num_epochs)}
-  - !LearningRateFunctionModifier
-      {start_epoch: 0, end_epoch: eval(num_epochs), lr_func: linear, init_lr: eval(init_lr), final_lr: 0}
-pruning_modifiers:
-  - !GMPruningModifier
-      {start_epoch: 0.0, end_epoch: 2.0, update_frequency: 0.2, init_sparsity: 0.0, final_sparsity: 0.5,
-       params: ["re:bert.encoder.*weight"]}
-quantization_modifiers:
-  - !QuantizationModifier {start_epoch: 2.0, submodules: [bert.encoder, classifier]}
-"""
-DISTILL = """
-distillation_modifiers:
-  - !DistillationModifier {hardness: 0.5, temperature: 2.0, distill_output_keys: [logits]}
-"""
-
-
-class World:
-    """Folders and files that the tests of this module share."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.base = ner.model_folder(root / "base")
-        self.data = ner.data_files(root / "data")
-        self.recipe = root / "recipe.yaml"
-        self.recipe.write_text(RECIPE)
-        self.distilling = root / "distilling.yaml"
-        self.distilling.write_text(RECIPE + DISTILL)
-        self.dense = root / "dense"
-        code = main(self.flags(self.dense, "--do_train", "--num_train_epochs", "6", "--learning_rate", "5e-3"))
-        assert code == 0
-
-    def flags(self, output: Path, *more: str, model: Path | None = None) -> list[str]:
-        argv = ["token_classification", "--model_name_or_path", str(model or self.base), "--output_dir", str(output)]
-        for split, path in self.data.items():
-            argv += [f"--{split}_file", str(path)]
-        return [*argv, "--per_device_train_batch_size", "8", "--report_to", "none", "--use_cpu", *more]
+from tests.helpers.runs import World, different_weights, encoder_sparsity, lines, recipe, results
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return World(tmp_path_factory.mktemp("train"))
+    """Sentences, and a dense model of them."""
+    root = tmp_path_factory.mktemp("train")
+    base, data = ner.model_folder(root / "base"), ner.data_files(root / "data")
+    return World("token_classification", root, base, data, recipe(epochs=3)).learn(6)
 
 
-def results(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "all_results.json").read_text())
-    return found
-
-
-def sparsity(folder: Path) -> float:
-    weights = load_file(folder / "model.safetensors")
-    pruned = [w for name, w in weights.items() if name.startswith("bert.encoder") and w.ndim == 2]
-    return 1 - sum(int(w.count_nonzero()) for w in pruned) / sum(w.numel() for w in pruned)
+@pytest.fixture(scope="module")
+def plain(world: World) -> Path:
+    """The recipe without a teacher."""
+    path = world.root / "plain.yaml"
+    path.write_text(recipe(epochs=3, distil=False))
+    return path
 
 
 def test_plain_training_learns_and_leaves_its_files(world: World, tmp_path: Path) -> None:
@@ -81,8 +38,8 @@ def test_plain_training_learns_and_leaves_its_files(world: World, tmp_path: Path
     found = results(tmp_path)
     assert found["eval_f1"] > 0.9
     assert {"eval_per_f1", "eval_loc_number", "predict_f1", "eval_accuracy"} <= set(found)
-    predicted = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
-    test = [json.loads(line) for line in world.data["test"].read_text().splitlines()]
+    predicted = lines(tmp_path / "predictions.jsonl")
+    test = lines(world.data["test"])
     assert [row["tokens"] for row in predicted] == [row["tokens"] for row in test]
     assert sum(p["predicted"] == t["ner_tags"] for p, t in zip(predicted, test, strict=True)) >= len(test) // 2
     assert (tmp_path / "predictions.txt").read_text().splitlines()[0] == " ".join(predicted[0]["predicted"])
@@ -98,13 +55,13 @@ def test_the_model_folder_names_its_labels(world: World) -> None:
 def test_a_recipe_prunes_quantizes_and_distils(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ("--do_train", "--do_eval", "--recipe", str(world.distilling), "--distill_teacher", str(world.dense))
-    assert main(world.flags(tmp_path, *flags, "--recipe_args", "num_epochs=4")) == 0
+    more = ("--do_eval", "--recipe_args", "num_epochs=4")
+    assert main(world.flags(tmp_path, *world.distilling(), *more)) == 0
     said = capsys.readouterr()
     assert "the recipe sets the epochs: 4" in said.err
     assert "the recipe sets the learning rate: linear 0.005 to 0 in epochs 0 to 4" in said.err
     assert "sparsity of the prunable layers" in said.out
-    assert sparsity(tmp_path) == pytest.approx(0.5, abs=0.01)
+    assert encoder_sparsity(tmp_path) == pytest.approx(0.5, abs=0.01)
     assert "num_epochs: 4" in (tmp_path / "recipe.yaml").read_text()
     first = results(tmp_path)
     again = tmp_path / "again"
@@ -113,30 +70,30 @@ def test_a_recipe_prunes_quantizes_and_distils(
 
 
 def test_one_shot_needs_no_training(world: World, tmp_path: Path) -> None:
-    flags = ("--one_shot", "--do_eval", "--recipe", str(world.distilling), "--num_export_samples", "2")
+    flags = ("--one_shot", "--do_eval", "--recipe", str(world.recipe), "--num_export_samples", "2")
     assert main(world.flags(tmp_path, *flags, model=world.dense)) == 0
-    assert sparsity(tmp_path) == pytest.approx(0.5, abs=0.01)
+    assert encoder_sparsity(tmp_path) == pytest.approx(0.5, abs=0.01)
     assert "train_loss" not in results(tmp_path)
     assert sorted(p.name for p in (tmp_path / "sample-inputs").iterdir()) == ["inp-0000.npz", "inp-0001.npz"]
 
 
 def test_a_teacher_with_its_labels_in_another_order_teaches(world: World, tmp_path: Path) -> None:
     teacher = ner.model_folder(tmp_path / "teacher", list(reversed(ner.LABELS)))
-    flags = ("--do_train", "--recipe", str(world.distilling), "--distill_teacher", str(teacher), "--max_steps", "20")
+    flags = ("--do_train", "--recipe", str(world.recipe), "--distill_teacher", str(teacher), "--max_steps", "20")
     assert main(world.flags(tmp_path / "out", *flags)) == 0
 
 
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (("--recipe", "{distilling}"), "disable"),
-        (("--recipe", "{distilling}", "--distill_teacher", "{other}"), "only the teacher has B-x, I-x"),
-        (("--recipe", "{distilling}", "--distill_teacher", "{base}"), "not trained for token_classification"),
-        (("--recipe", "{recipe}", "--num_train_epochs", "5"), "the recipe runs for 3 epochs"),
-        (("--recipe", "{recipe}", "--learning_rate", "5e-5"), "the recipe's starts at 0.005"),
-        (("--recipe", "{recipe}", "--warmup_ratio", "0.1"), "the recipe sets the learning rate"),
-        (("--recipe", "{recipe}", "--lr_scheduler_type", "cosine"), "the recipe sets the learning rate"),
-        (("--recipe", "{recipe}", "--recipe_args", "epochs=3"), "num_epochs"),
+        (("--recipe", "{recipe}"), "disable"),
+        (("--recipe", "{recipe}", "--distill_teacher", "{other}"), "only the teacher has B-x, I-x"),
+        (("--recipe", "{recipe}", "--distill_teacher", "{base}"), "not trained for token_classification"),
+        (("--recipe", "{plain}", "--num_train_epochs", "5"), "the recipe runs for 3 epochs"),
+        (("--recipe", "{plain}", "--learning_rate", "5e-5"), "the recipe's starts at 0.005"),
+        (("--recipe", "{plain}", "--warmup_ratio", "0.1"), "the recipe sets the learning rate"),
+        (("--recipe", "{plain}", "--lr_scheduler_type", "cosine"), "the recipe sets the learning rate"),
+        (("--recipe", "{plain}", "--recipe_args", "epochs=3"), "num_epochs"),
         (("--recipe_args", "epochs=3"), "give --recipe too"),
         (("--distill_teacher", "self"), "give --recipe"),
         (("--text_column_name", "words"), "there are: tokens, ner_tags"),
@@ -151,12 +108,12 @@ def test_a_teacher_with_its_labels_in_another_order_teaches(world: World, tmp_pa
     ],
 )
 def test_mistakes_are_one_message(
-    world: World, tmp_path: Path, flags: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+    world: World, plain: Path, tmp_path: Path, flags: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = tmp_path / "other"
     if "{other}" in flags:
         ner.model_folder(other, ["O", "B-x", "I-x"])
-    names = {"distilling": world.distilling, "recipe": world.recipe, "base": world.base, "other": other}
+    names = {"recipe": world.recipe, "plain": plain, "base": world.base, "other": other}
     argv = world.flags(tmp_path / "out", *(f.format(**names) for f in flags), "--do_train")
     assert main(argv) == 2
     said = capsys.readouterr().err
@@ -211,10 +168,10 @@ def test_a_lone_arguments_file_is_the_command_line(world: World, tmp_path: Path)
     assert results(tmp_path / "out")["eval_f1"] > 0.9
 
 
-def test_values_of_the_recipe_reach_tensorboard(world: World, tmp_path: Path) -> None:
+def test_values_of_the_recipe_reach_tensorboard(world: World, plain: Path, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    flags = ("--do_train", "--recipe", str(world.recipe), "--logging_dir", str(tmp_path / "tb"), "--logging_steps", "2")
+    flags = ("--do_train", "--recipe", str(plain), "--logging_dir", str(tmp_path / "tb"), "--logging_steps", "2")
     argv = world.flags(tmp_path / "out", *flags, "--report_to", "tensorboard")
     run = subprocess.run(
         [sys.executable, "-m", "sparsify.cli.train", *argv], capture_output=True, text=True, check=False
@@ -226,19 +183,17 @@ def test_values_of_the_recipe_reach_tensorboard(world: World, tmp_path: Path) ->
     assert any("learning_rate" in tag for tag in events.Tags()["scalars"])
 
 
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "model.safetensors")
-
-
-def test_an_interrupt_saves_a_checkpoint_and_the_resume_ends_as_if_nothing_was(world: World, tmp_path: Path) -> None:
-    flags = ("--do_train", "--recipe", str(world.recipe), "--recipe_args", "num_epochs=40", "--save_strategy", "no")
+def test_an_interrupt_saves_a_checkpoint_and_the_resume_ends_as_if_nothing_was(
+    world: World, plain: Path, tmp_path: Path
+) -> None:
+    flags = ("--do_train", "--recipe", str(plain), "--recipe_args", "num_epochs=40", "--save_strategy", "no")
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert main(world.flags(whole, *flags)) == 0
     argv = [sys.executable, "-m", "sparsify.cli.train", *world.flags(cut, *flags, "--logging_steps", "1")]
     env = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as process:
-        assert process.stdout is not None
-        process.stdout.readline()  # the first step's log: training runs
+        assert process.stderr is not None
+        assert any(line.startswith("step 1 of ") for line in process.stderr)  # training runs
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
@@ -247,18 +202,17 @@ def test_an_interrupt_saves_a_checkpoint_and_the_resume_ends_as_if_nothing_was(w
     assert list(cut.glob("checkpoint-*/sparsify_state.safetensors"))
     assert not (cut / "model.safetensors").exists()
     assert main(world.flags(cut, *flags, "--resume_from_checkpoint", "true")) == 0
-    for name, value in weights(whole).items():
-        assert torch.equal(weights(cut)[name], value), name
+    assert different_weights(whole, cut) == []
 
 
 def test_grouped_by_length_a_resumed_run_is_the_same_and_predictions_keep_their_rows(
-    world: World, tmp_path: Path
+    world: World, plain: Path, tmp_path: Path
 ) -> None:
     more = (
         "--do_train",
         "--do_predict",
         "--recipe",
-        str(world.recipe),
+        str(plain),
         "--group_by_length",
         "--per_device_eval_batch_size",
         "3",
@@ -267,17 +221,14 @@ def test_grouped_by_length_a_resumed_run_is_the_same_and_predictions_keep_their_
     whole, again = tmp_path / "whole", tmp_path / "again"
     assert main(world.flags(whole, *more, *saving)) == 0
     assert main(world.flags(again, *more, "--resume_from_checkpoint", str(whole / "checkpoint-9"))) == 0
-    first, second = load_file(whole / "model.safetensors"), load_file(again / "model.safetensors")
-    assert all(torch.equal(first[name], second[name]) for name in first)
-    rows = [json.loads(line) for line in (whole / "predictions.jsonl").read_text().splitlines()]
-    asked = [json.loads(line) for line in world.data["test"].read_text().splitlines()]
+    assert different_weights(whole, again) == []
+    rows = lines(whole / "predictions.jsonl")
+    asked = lines(world.data["test"])
     assert [row["tokens"] for row in rows] == [row["tokens"] for row in asked]
     right = sum(
         a == b for r, q in zip(rows, asked, strict=True) for a, b in zip(r["predicted"], q["ner_tags"], strict=True)
     )
-    assert right / sum(len(q["tokens"]) for q in asked) == pytest.approx(
-        json.loads((whole / "all_results.json").read_text())["predict_accuracy"]
-    )
+    assert right / sum(len(q["tokens"]) for q in asked) == pytest.approx(results(whole)["predict_accuracy"])
 
 
 def test_help_imports_no_transformers() -> None:

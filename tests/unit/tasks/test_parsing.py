@@ -8,6 +8,7 @@ import pytest
 from sparsify.errors import InputError
 from sparsify.tasks.arguments import Arguments
 from sparsify.tasks.parsing import full_help, parse
+from sparsify.tasks.progress import LINES
 
 
 def parsed(tmp_path: Path, *flags: str) -> Arguments[Any]:
@@ -56,6 +57,9 @@ def test_either_name_of_the_text_column(tmp_path: Path) -> None:
 def test_no_bars_in_a_log_file(tmp_path: Path) -> None:
     assert parsed(tmp_path).training.disable_tqdm is True  # the tests' standard error is no terminal
     assert parsed(tmp_path, "--disable_tqdm", "false").training.disable_tqdm is False
+    assert parsed(tmp_path).training.logging_steps == LINES
+    assert parsed(tmp_path, "--disable_tqdm", "false").training.logging_steps == 500
+    assert parsed(tmp_path, "--logging_steps", "7").training.logging_steps == 7
     assert parsed(tmp_path).training.dataloader_pin_memory is False
 
 

@@ -13,6 +13,7 @@ import transformers as hf
 from sparsify.cli.train import main
 from sparsify.tasks import hub
 from tests.helpers import ner, texts
+from tests.helpers.runs import results
 
 
 def stored(rows: list[dict[str, Any]], label: Any) -> Any:
@@ -49,11 +50,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def flags(task: str, model: Path, out: Path, *more: str) -> list[str]:
     start = ["text_classification", "--task_name", task, "--model_name_or_path", str(model), "--output_dir", str(out)]
     return [*start, "--use_cpu", "--report_to", "none", *more]
-
-
-def results(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "all_results.json").read_text())
-    return found
 
 
 def test_mnli_has_two_validation_sets_and_tests_without_labels(
