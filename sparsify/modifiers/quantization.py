@@ -274,6 +274,7 @@ class QuantizationModifier(Modifier):
             self._undecayed.end()
         if self._phase == LEARNING:
             follow_parameters(run.model)
+            self._learn_late()
         if self._phase == OBSERVING:
             average_ranges(self._observed)
             frozen = self.frozen_from
@@ -310,7 +311,7 @@ class QuantizationModifier(Modifier):
         self._phase = int(state["phase"])
         set_enabled(run.model, self._phase != OFF)
         for fq in quantizers(run.model).values():
-            fq.observing = self._phase == OBSERVING
+            fq.observing = self._phase == OBSERVING or (self._phase == LEARNING and not fq.calibrated)
             fq.learning = self._phase == LEARNING and fq.calibrated
         for fq, enabled, bounds, count in zip(
             self._observed, state["enabled"], state["bounds"], state["count"], strict=True
@@ -320,6 +321,14 @@ class QuantizationModifier(Modifier):
             fq.count.copy_(count)
         if state["norms_frozen"]:
             self._freeze_norms(run.model)
+
+    def _learn_late(self) -> None:
+        """Ranges that no batch had reached when learning began are learned from their first batch on."""
+        late = [fq for fq in self._observed if fq.observing]
+        average_ranges(late)
+        for fq in late:
+            if fq.calibrated:
+                fq.start_learning()
 
     def _calibrated(self) -> bool:
         return any(fq.calibrated for fq in self._observed) or not self._observed

@@ -195,7 +195,7 @@ class _Inputs:
     def __init__(self, layers: Mapping[str, nn.Module]) -> None:
         self.numbered: dict[str, tuple[int, ...]] = {}
         self._layers = layers
-        self._kept: list[Tensor] = []
+        self._kept: list[tuple[Tensor, int]] = []
 
     def __enter__(self) -> None:
         self._hooks = [layer.register_forward_pre_hook(self._hook(name)) for name, layer in self._layers.items()]
@@ -208,8 +208,9 @@ class _Inputs:
     def _hook(self, name: str) -> Any:
         def note(module: nn.Module, args: tuple[Any, ...]) -> None:
             if args and isinstance(args[0], Tensor):
-                self._kept.append(args[0])
-                number = next(i for i, t in enumerate(self._kept) if t is args[0])
+                found = (args[0], args[0]._version)  # one changed in place is another input
+                self._kept.append(found)
+                number = next(i for i, (t, version) in enumerate(self._kept) if t is found[0] and version == found[1])
                 self.numbered[name] = (*self.numbered.get(name, ()), number)
 
         return note

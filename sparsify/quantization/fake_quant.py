@@ -193,7 +193,9 @@ class ActivationQuant(FakeQuant):
 
     @torch.no_grad()
     def observe(self, values: Tensor) -> None:
-        """Move the range towards that of ``values``."""
+        """Move the range towards that of ``values``, if there are any."""
+        if values.numel() == 0:
+            return
         if self.observer is not None:
             self.observer.see(values.detach())
             return
@@ -234,6 +236,8 @@ class DynamicQuant(FakeQuant):
 
     def round(self, values: Tensor, clip: bool = True) -> Tensor:
         """``values`` rounded to the integer grid of their own range."""
+        if values.numel() == 0:
+            return values
         low, high = torch.aminmax(values.detach())
         scale, zero = from_range(low.float(), high.float(), self.spec)
         rounded: Tensor = _RoundToGrid.apply(  # type: ignore[no-untyped-call]

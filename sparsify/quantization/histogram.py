@@ -18,6 +18,7 @@ BINS = 2048
 Loss = Callable[["Histogram", Tensor, Tensor, QuantSpec], Tensor]
 """From a histogram, low ends [n], high ends [n] and the format to how bad each of these ranges is, [n]."""
 _CANDIDATES = 128
+_EXACT = 2**24  # torch counts in float32, which has no odd numbers beyond
 _ROUNDS = 3
 _EPSILON = 1e-12
 
@@ -46,7 +47,8 @@ class Histogram:
 
 def count(values: Tensor, low: float, high: float, bins: int = BINS) -> Tensor:
     """Counts of ``values`` in ``bins`` bins from ``low`` to ``high``, float64 [bins]; those outside are left out."""
-    return torch.histc(values.float(), bins=bins, min=low, max=high).double()
+    parts = torch.split(values.flatten(), _EXACT)
+    return torch.stack([torch.histc(p.float(), bins=bins, min=low, max=high).double() for p in parts]).sum(0)
 
 
 def percentile_range(histogram: Histogram, share: float) -> tuple[float, float]:

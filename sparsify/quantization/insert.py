@@ -187,8 +187,9 @@ def _swap(
     chosen: dict[str, Scheme], layers: dict[str, nn.Module], seen: Trace, flows: dict[str, Flow], maker: _Maker
 ) -> None:
     shared: dict[object, FakeQuant] = {}
-    for name, scheme in chosen.items():
-        layer = layers[name]
+    # of layers that share an input the first to be called owns its range: the others find it observed
+    for name in dict.fromkeys(name for name in (*seen.inputs, *flows, *chosen) if name in chosen):
+        layer, scheme = layers[name], chosen[name]
         if isinstance(layer, QLayer):
             continue
         if isinstance(layer, nn.Embedding):

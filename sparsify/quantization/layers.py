@@ -170,11 +170,11 @@ def set_observing(model: nn.Module, observing: bool) -> None:
 
 
 def start_learning(model: nn.Module) -> None:
-    """Let ranges that were observed be trained, where they can be; what was never observed passes its input through."""
+    """Let ranges that were observed be trained, where they can be; what was never observed goes on observing."""
     observe_weights(model)
     for fq in quantizers(model).values():
-        fq.start_learning()
-        fq.enabled = fq.calibrated
+        if fq.calibrated:
+            fq.start_learning()
 
 
 def set_enabled(model: nn.Module, enabled: bool) -> None:

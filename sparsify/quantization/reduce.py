@@ -12,15 +12,23 @@ from sparsify.quantization.fake_quant import ActivationQuant
 
 @torch.no_grad()
 def average_ranges(quantizers: Sequence[ActivationQuant]) -> None:
-    """Replace each range by its mean over all ranks, scales and zero points with it; one all-reduce.
+    """Replace each range by that of all ranks which have seen data, scales and zero points with it; in place.
 
-    The moving average is linear, so this is the average over all ranks' batches. Without torch.distributed, nothing.
+    It is the mean, which for a moving average is the average over all ranks' batches; for quantizers that ``widen``, the
+    widest. One that no rank has used stays without a range. Without torch.distributed, nothing.
     """
     if not (quantizers and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return
     bounds = torch.stack([fq.bounds for fq in quantizers])
-    dist.all_reduce(bounds)
-    bounds /= dist.get_world_size()
-    for fq, mean in zip(quantizers, bounds, strict=True):
-        fq.bounds.copy_(mean)
-        fq.update()
+    seen = torch.stack([fq.count for fq in quantizers]).gt(0).to(bounds)
+    widest = bounds * bounds.new_tensor([-1.0, 1.0])
+    total = torch.cat([bounds * seen[:, None], seen[:, None]], 1)
+    dist.all_reduce(total)
+    dist.all_reduce(widest, dist.ReduceOp.MAX)  # one that has seen nothing holds zeros, as every range does
+    means = total[:, :2] / total[:, 2:].clamp(min=1.0)
+    widest *= bounds.new_tensor([-1.0, 1.0])
+    for fq, mean, wide, ranks in zip(quantizers, means, widest, total[:, 2].tolist(), strict=True):
+        if ranks:
+            fq.bounds.copy_(wide if fq.widen else mean)
+            fq.count.clamp_(min=1.0)
+            fq.update()

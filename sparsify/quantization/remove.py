@@ -6,7 +6,7 @@ from torch import nn
 
 from sparsify.quantization.attention import AttentionQuant
 from sparsify.quantization.insert import forget
-from sparsify.quantization.layers import QLayer
+from sparsify.quantization.layers import QBatchNorm2d, QLayer, QReLU
 
 
 def remove_quantizers(model: nn.Module) -> None:
@@ -17,9 +17,12 @@ def remove_quantizers(model: nn.Module) -> None:
     for module in list(model.modules()):
         if isinstance(module, QLayer):
             module.__class__ = type(module).__mro__[1]
-            for name in ("weight_fq", "input_fq", "owns_input"):
+            for name in ("weight_fq", "input_fq", "output_fq", "owns_input"):
                 module._modules.pop(name, None)
                 module.__dict__.pop(name, None)
+        elif isinstance(module, QBatchNorm2d | QReLU):
+            module.__class__ = type(module).__mro__[1]
+            del module.output_fq
         elif isinstance(getattr(module, "attention_fq", None), AttentionQuant):
             del module.attention_fq
     forget(model)

@@ -71,11 +71,12 @@ def sensitivities(model: nn.Module, batches: Sequence[Any]) -> dict[str, float]:
 
 
 def _quantizers(module: nn.Module) -> list[FakeQuant]:
-    """Weights' and attention's own: an input's may serve layers elsewhere."""
+    """Weights', outputs' and attention's own: an input's may serve layers elsewhere."""
     found: list[FakeQuant] = []
     for inner in module.modules():
         if isinstance(inner, QLayer):
-            found.append(inner.weight_fq)
+            own = (inner.weight_fq, getattr(inner, "output_fq", None))
+            found += [fq for fq in own if fq is not None]
         elif isinstance(inner, AttentionQuant):
             found += [inner.query, inner.key, inner.probabilities, inner.value]
     return found

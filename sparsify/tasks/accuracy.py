@@ -52,7 +52,7 @@ class Goal:
     @property
     def sign(self) -> int:
         """1 where more is better, -1 for a loss or an error."""
-        return -1 if any(word in self.metric for word in ("loss", "mse", "error")) else 1
+        return -1 if any(word in self.metric for word in ("loss", "mse", "error", "perplexity")) else 1
 
     @property
     def least(self) -> float:

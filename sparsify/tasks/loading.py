@@ -84,8 +84,9 @@ def _outputs(ours: Observed, theirs: Observed) -> Iterator[Compared]:
     for name in dict.fromkeys(key.split(" ", 1)[1] for key in ours.outputs):
         pairs = [(v, theirs.outputs[k]) for k, v in ours.outputs.items() if k.endswith(f" {name}")]
         same_shape = all(a.shape == b.shape for a, b in pairs)
-        difference = max(float((a - b).abs().max()) for a, b in pairs) if same_shape else float("inf")
-        largest = max(float(a.abs().max()) for a, _ in pairs)
+        # torch's max keeps NaN, Python's does not
+        difference = float(torch.stack([(a - b).abs().max() for a, b in pairs]).max()) if same_shape else float("inf")
+        largest = float(torch.stack([a.abs().max() for a, _ in pairs]).max())
         what = f"{name} of {min(WHOLE, len(pairs))} batches"
         yield Compared(
             what, f"up to {largest:.4g}", f"differs by up to {difference:.3g}", difference <= _CLOSE * largest

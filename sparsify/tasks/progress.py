@@ -34,7 +34,9 @@ class ProgressLines(TrainerCallback):
         if "loss" in logs:
             logger.info(", ".join([*_training(state, logs), self._left(state)]))
         elif state.global_step < state.max_steps and any(name.startswith("eval_") for name in logs):
-            logger.info(", ".join(_evaluated(state, logs)))
+            said = _evaluated(state, logs)
+            if said:
+                logger.info(", ".join(said))
 
     def _left(self, state: Any) -> str:
         begun, first = self._begun
@@ -56,7 +58,7 @@ def _evaluated(state: Any, logs: Mapping[str, Any]) -> list[str]:
     found = {name.removeprefix("eval_"): value for name, value in logs.items() if name.startswith("eval_")}
     speed = ("runtime", "samples_per_second", "steps_per_second")
     shown = [f"{name} {_number(value)}" for name, value in found.items() if name not in speed]
-    return [f"epoch {_number(state.epoch)} on validation data: {shown[0]}", *shown[1:]]
+    return [f"epoch {_number(state.epoch)} on validation data: {shown[0]}", *shown[1:]] if shown else []
 
 
 def _number(value: Any) -> str:

@@ -411,6 +411,39 @@ def test_step_sizes_are_learned_from_the_second_step_until_they_are_frozen() -> 
     assert all(fq.enabled and fq.calibrated for fq in quantizers(run.model).values())
 
 
+class Branch(nn.Module):
+    """Its second layer is not used by the first batches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.always, self.later = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor, both: bool) -> torch.Tensor:
+        return self.later(self.always(x)) if both else self.always(x)
+
+
+def test_a_layer_that_is_used_late_learns_its_step_size_too() -> None:
+    model = Branch()
+    modifier = QuantizationModifier(start_epoch=0.0, learned_step_size=True)
+    modifier.on_structure(model)
+    run = TrainingRun([modifier], model, torch.optim.SGD(model.parameters(), lr=0.1), Clock(1, 6))
+    run.open()
+    late, learning, state = model.later.input_fq, [], {}
+    for step in range(6):
+        run.begin_step()
+        model(torch.randn(8, 4), both=step > 2).square().sum().backward()
+        run.optimizer.step()
+        run.optimizer.zero_grad()
+        learning.append((model.always.input_fq.learning, late.learning))
+        if step == 1:
+            state = modifier.state_dict()
+            modifier.load_state_dict(state, run)
+            assert late.observing
+    assert learning[:5] == [(True, False)] * 3 + [(True, True)] * 2
+    assert late.enabled
+    assert late.calibrated
+
+
 def test_learned_step_sizes_are_spared_weight_decay() -> None:
     run = learned_run(lr=1e-4, decay=5e3)  # each step takes half of a weight
     for seed in range(3):

@@ -13,8 +13,9 @@ from sparsify.quantization.export_form import ExportConv2d, QuantizeDequantize, 
 from sparsify.quantization.fake_quant import ActivationQuant
 from sparsify.quantization.fold import fold_batch_norms
 from sparsify.quantization.insert import insert_quantizers
-from sparsify.quantization.layers import QBatchNorm2d, QReLU
+from sparsify.quantization.layers import QBatchNorm2d, QReLU, quantizers
 from sparsify.quantization.qparams import ACTIVATION, WEIGHT
+from sparsify.quantization.remove import remove_quantizers
 from sparsify.quantization.schemes import Scheme, Selection
 from tests.helpers.convnets import Residual, images, normalized
 
@@ -86,6 +87,19 @@ def test_training_beside_the_norm_rounds_to_the_integers_of_a_fused_convolution(
     fused = copy.deepcopy(conv.weight_fq)
     fused.observe(conv.weight * factor)
     torch.testing.assert_close(fused(conv.weight * factor), conv.weight_fq(conv.weight) * factor)
+
+
+def test_without_its_quantizers_it_is_the_float_model() -> None:
+    model = Residual().eval()
+    given = images()
+    plain, classes = model(given), [type(m) for m in model.modules()]
+    insert_quantizers(model)
+    calibrate(model, [given])
+    assert not torch.equal(model(given), plain)
+    remove_quantizers(model)
+    assert [type(m) for m in model.modules()] == classes
+    assert not quantizers(model)
+    assert torch.equal(model(given), plain)
 
 
 def test_the_export_form_keeps_output_quantizers() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch._dynamo.testing import CompileCounter
 
-from sparsify.quantization.fake_quant import ActivationQuant, FakeQuant, WeightQuant
+from sparsify.quantization.fake_quant import ActivationQuant, DynamicQuant, FakeQuant, WeightQuant
 from sparsify.quantization.qparams import ACTIVATION, ACTIVATION_SYMMETRIC, WEIGHT, WEIGHT_PER_TENSOR, QuantSpec
 
 
@@ -86,6 +86,14 @@ def test_switched_off_it_returns_its_input_untouched() -> None:
     fq = ActivationQuant(ACTIVATION)
     values = torch.randn(3)
     assert fq(values) is values
+
+
+@pytest.mark.parametrize("made", [ActivationQuant, DynamicQuant])
+def test_no_values_move_no_range(made: type[FakeQuant]) -> None:
+    fq = on(made(ACTIVATION)).train()
+    before = fq.scale.clone()
+    assert fq(torch.zeros(0, 4)).shape == (0, 4)
+    assert torch.equal(fq.scale, before)
 
 
 def test_calibrating_observes_in_eval_mode() -> None:

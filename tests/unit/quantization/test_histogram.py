@@ -41,6 +41,12 @@ def test_every_value_is_counted_once_and_those_outside_not_at_all() -> None:
     assert count(values, -1.0, 1.0, 4).tolist() == [1, 0, 1, 3]
 
 
+def test_more_values_in_a_bin_than_float32_can_count() -> None:
+    values = torch.zeros(2**24 + 5, dtype=torch.bfloat16)
+    values[:2] = 1.0
+    assert count(values, 0.0, 1.0, 4).tolist() == [2**24 + 3, 0, 0, 2]
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.floats(0.9, 1.0), st.integers(0, 1000))
 def test_a_percentile_leaves_out_no_more_than_it_may(share: float, seed: int) -> None:

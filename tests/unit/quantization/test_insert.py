@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -97,6 +98,56 @@ def test_layers_fed_by_one_tensor_share_a_quantizer_that_is_registered_once() ->
     set_observing(model, True)
     model.train()(**token_batch())
     assert attention.query.input_fq.count.item() == 1
+
+
+class LateFirst(nn.Module):
+    """Calls what it registers last first, both with one tensor; then with that tensor changed in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(vocab_size=7, _attn_implementation="eager")
+        self.embedding, self.first, self.last = nn.Embedding(7, 4), nn.Linear(4, 4), nn.Linear(4, 4)
+        self.changed = nn.Linear(4, 4)
+
+    def forward(self, input_ids: torch.Tensor) -> dict[str, torch.Tensor]:
+        found = self.embedding(input_ids)
+        out = self.last(found) + self.first(found)
+        found.detach().mul_(3.0)
+        return {"logits": out + self.changed(found)}
+
+    main_input_name = "input_ids"
+
+    def set_attn_implementation(self, name: str) -> None:
+        self.config._attn_implementation = name
+
+
+def test_of_layers_with_one_input_the_first_to_be_called_owns_its_range() -> None:
+    model = LateFirst()
+    insert_quantizers(model)
+    assert (model.last.owns_input, model.first.owns_input, model.changed.owns_input) == (True, False, True)
+    assert model.first.input_fq is model.last.input_fq is not model.changed.input_fq
+    set_enabled(model, True)
+    set_observing(model, True)
+    ids = torch.arange(6).view(2, 3)
+    rounded = model.train()(ids)["logits"]  # the first batch has a range already
+    set_enabled(model, False)
+    torch.testing.assert_close(rounded, model(ids)["logits"], atol=0.1, rtol=0.0)
+
+
+def test_convbert_trains_from_the_first_step_on() -> None:
+    from transformers import ConvBertConfig, ConvBertForTokenClassification
+
+    size = {"hidden_size": 32, "embedding_size": 32, "intermediate_size": 64}
+    config = ConvBertConfig(vocab_size=64, num_hidden_layers=1, num_attention_heads=2, num_labels=3, **size)
+    torch.manual_seed(0)
+    model = ConvBertForTokenClassification(config)  # with dropout: zeros in what its layers read
+    insert_quantizers(model)
+    set_enabled(model, True)
+    set_observing(model, True)
+    loss = model.train()(**token_batch(0)).loss
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert all(p.grad is None or bool(torch.isfinite(p.grad).all()) for p in model.parameters())
 
 
 def test_a_copy_shares_nothing_with_the_original() -> None:

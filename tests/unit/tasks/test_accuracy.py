@@ -37,6 +37,9 @@ def test_tolerance_is_relative_and_knows_losses() -> None:
     loss = Goal("eval_loss", 2.0, 0.1)
     assert loss.met(2.19)
     assert not loss.met(2.21)
+    perplexity = Goal("eval_perplexity", 5.0, 0.01)
+    assert perplexity.met(4.0)
+    assert not perplexity.met(5.1)
 
 
 def test_the_table_names_what_stays_in_float() -> None:

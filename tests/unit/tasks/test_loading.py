@@ -63,6 +63,8 @@ def test_another_number_in_one_batch_is_found(seen: Observed) -> None:
     assert verdicts(_outputs(seen, harmed)) == {"logits of 4 batches": False}
     rounded = replace(seen, outputs={k: v * (1 + 1e-7) for k, v in seen.outputs.items()})
     assert verdicts(_outputs(seen, rounded)) == {"logits of 4 batches": True}
+    broken = replace(seen, outputs={k: v * (float("nan") if k == "2 logits" else 1) for k, v in seen.outputs.items()})
+    assert verdicts(_outputs(seen, broken)) == {"logits of 4 batches": False}
 
 
 @pytest.mark.parametrize(("place", "what"), [(0, "bits of each layer"), (1, "zeros of each layer")])
