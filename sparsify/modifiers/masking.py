@@ -197,12 +197,18 @@ class PatternModifier(MaskModifier):
 
     def masks_for(self, targets: Mapping[str, float]) -> dict[str, Tensor]:
         """Masks for these sparsities by parameter, given the scores and what is masked now."""
-        scores = self._scores.scores()
-        self._held.put_pruned_first(scores)
         least, most = self.layer_bounds
-        least = min(least, *targets.values())  # a schedule that is still below it
         return compute_masks(
-            scores, targets, self.mask_type, self.scope, self.reduction, least, most, pad=self.misfit == "pad"
+            self._scores.scores(),
+            targets,
+            self.mask_type,
+            self.scope,
+            self.reduction,
+            min(least, *targets.values()),  # a schedule that is still below it
+            most,
+            pad=self.misfit == "pad",
+            held=self._held.masks,
+            overwrite=True,
         )
 
     def schedule_epoch(self, run: Run) -> float:

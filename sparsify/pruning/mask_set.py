@@ -45,15 +45,6 @@ class MaskSet:
             torch._foreach_mul_(self._weights, self._factors)
             torch._foreach_add_(self._weights, 0.0)  # -0.0 becomes 0.0: equal bits for hashing and compression
 
-    def put_pruned_first(self, scores: Mapping[str, Tensor]) -> None:
-        """Change finite scores, of either sign and in place, so that whatever is masked goes before all else."""
-        if not self.masks:
-            return
-        # Twice as far below the lowest: sums and means of blocks that hold a masked weight stay lowest, too.
-        below = min(0.0, *(float(score.amin()) for score in scores.values() if score.numel())) * 2.0 - 1.0
-        for name, mask in self.masks.items():
-            scores[name].masked_fill_(~mask, below)
-
     def resize(self, cuts: Cuts) -> None:
         """Cut the masks of parameters that were cut."""
         masks = dict(self.masks)

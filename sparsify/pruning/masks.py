@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sparsify.errors import InputError
+from sparsify.pruning.global_choice import keep_global
 from sparsify.pruning.order import all_finite, keep_highest
 from sparsify.pruning.patterns import REDUCTIONS, Pattern, check_fit, parse_pattern
 
@@ -27,11 +27,14 @@ def compute_masks(
     min_layer_sparsity: float = 0.0,
     max_layer_sparsity: float = 1.0,
     pad: bool = False,
+    held: Mapping[str, Tensor] | None = None,
+    overwrite: bool = False,
 ) -> dict[str, Tensor]:
     """Masks that keep the highest scores.
 
     Of n units, exactly ``round(n * sparsity)`` go; equal scores go in the order of their index (and, over all layers,
     of the mapping). N:M prunes group by group, the cheapest first, so that any sparsity up to its ratio has a mask.
+    Over all layers with units of different sizes, the number of weights comes as near to the total as units allow.
 
     Args:
         scores: By parameter name: a score for each weight, in the weight's shape, finite.
@@ -42,6 +45,9 @@ def compute_masks(
         min_layer_sparsity: Each layer has at least this.
         max_layer_sparsity: Each layer has at most this.
         pad: Whether a weight that the pattern does not divide has shorter units at its edge, not an error.
+        held: By name, masks so far (True = kept): the units that they prune go before all others, whatever the scores,
+            so what is masked stays masked while sparsity grows. A name left out keeps everything.
+        overwrite: Whether ``scores`` are the function's to change, which saves a copy of those that ``held`` names.
 
     Returns:
         By name, in the weight's shape: True where the weight is kept.
@@ -57,13 +63,17 @@ def compute_masks(
         raise ValueError(f"layer sparsity must lie in [0, 1], got {min_layer_sparsity} to {max_layer_sparsity}")
     form = parse_pattern(pattern, pad)
     shares = {name: _share(form, name, _named(sparsity, name)) for name in scores}
-    units = {name: _units(form, name, score, block_reduce) for name, score in scores.items()}
+    for name, score in scores.items():
+        _check(form, name, score)
+    held = held or {}
+    scores = _masked_lowest(scores, held, overwrite)
+    units = {name: _units(form, score, block_reduce, held.get(name)) for name, score in scores.items()}
     bounds = (min(min_layer_sparsity / form.ratio, 1.0), min(max_layer_sparsity / form.ratio, 1.0))
     if scope == "layer":
         kept = {n: _keep(u, round(len(u) * min(max(shares[n], bounds[0]), bounds[1]))) for n, u in units.items()}
     else:
         sizes = {name: form.unit_size(score.shape) for name, score in scores.items()}
-        kept = _keep_global(units, sizes, shares, bounds)
+        kept = keep_global(units, sizes, shares, bounds)
     return {name: form.mask(score, kept[name]) for name, score in scores.items()}
 
 
@@ -107,54 +117,29 @@ def _share(form: Pattern, name: str, sparsity: float) -> float:
     return 1.0 if form.ratio < 1.0 and sparsity >= form.ratio - RATIO_SLACK else min(sparsity / form.ratio, 1.0)
 
 
-def _units(form: Pattern, name: str, score: Tensor, reduce: str) -> Tensor:
+def _check(form: Pattern, name: str, score: Tensor) -> None:
     check_fit(form, name, score.shape)
     if not all_finite(score):
         raise InputError(f"{name}: {int((~torch.isfinite(score)).sum())} of {score.numel()} scores are not finite")
-    return form.units(score.float(), reduce)
+
+
+def _masked_lowest(scores: Mapping[str, Tensor], held: Mapping[str, Tensor], overwrite: bool) -> dict[str, Tensor]:
+    """Scores in float32, those of layers with a mask free to change: what is masked is lower than all else."""
+    found = {name: score.float() for name, score in scores.items()}
+    if held:
+        # Twice as far below the lowest: a block that is masked in part, as after a cut, goes early, too.
+        below = min([0.0, *(float(score.amin()) for score in found.values() if score.numel())]) * 2.0 - 1.0
+        fill = Tensor.masked_fill_ if overwrite else Tensor.masked_fill
+        found |= {name: fill(found[name], ~held[name], below) for name in found.keys() & held.keys()}
+    return found
+
+
+def _units(form: Pattern, score: Tensor, reduce: str, held: Tensor | None) -> Tensor:
+    units = form.units(score, reduce)
+    # Only -inf is below all: the sum of a wide unit may be lower than that of a small one that is masked.
+    return units if held is None else units.masked_fill_(form.gone(held), -torch.inf)
 
 
 def _keep(units: Tensor, count: int) -> Tensor:
     """True for all but the ``count`` lowest; of equal ones the first go."""
     return keep_highest([units], count)[0]
-
-
-def _keep_global(
-    units: Mapping[str, Tensor], sizes: Mapping[str, int], shares: Mapping[str, float], bounds: tuple[float, float]
-) -> dict[str, Tensor]:
-    if not units:
-        return {}
-    parts = [_bound(u, bounds) for u in units.values()]
-    if len(set(sizes.values())) == 1:
-        count = round(sum(len(u) * shares[name] for name, u in units.items()))
-        fewest, most = (sum(limits) for limits in zip(*(_limits(u, bounds) for u in parts), strict=True))
-        if not fewest <= count <= most:
-            total = sum(len(u) for u in parts)
-            raise InputError(f"{count} of {total} units are to go, but the layer bounds ask for {fewest} to {most}")
-        return dict(zip(units, keep_highest(parts, count), strict=True))
-    weights = torch.cat([torch.full_like(u, sizes[n], dtype=torch.int64) for n, u in units.items()])
-    kept = _keep_weighted(torch.cat(parts), weights, sum(len(u) * sizes[n] * shares[n] for n, u in units.items()))
-    return dict(zip(units, torch.split(kept, [len(u) for u in parts]), strict=True))
-
-
-def _limits(units: Tensor, bounds: tuple[float, float]) -> tuple[int, int]:
-    """Fewest and most units of a layer that may go."""
-    return math.floor(len(units) * bounds[0]), math.ceil(len(units) * bounds[1])
-
-
-def _bound(units: Tensor, bounds: tuple[float, float]) -> Tensor:
-    """Scores that force the least and forbid more than the most that a layer may lose."""
-    fewest, most = _limits(units, bounds)
-    if fewest > 0:
-        units = units.masked_fill(~_keep(units, fewest), -torch.inf)
-    return units.masked_fill(_keep(units, most), torch.inf) if most < len(units) else units
-
-
-def _keep_weighted(units: Tensor, weights: Tensor, total: float) -> Tensor:
-    """Units of different sizes: the lowest go, for the number of weights nearest to ``total``."""
-    order = units.argsort(stable=True)
-    gone = torch.cat([weights.new_zeros(1), weights[order].cumsum(0)])
-    count = int((gone - total).abs().argmin())
-    kept = torch.ones_like(units, dtype=torch.bool)
-    kept[order[:count]] = False
-    return kept

@@ -36,6 +36,9 @@ class Pattern(Protocol):
     def units(self, score: Tensor, reduce: str) -> Tensor:
         """Score of each unit, flat, in index order."""
 
+    def gone(self, mask: Tensor) -> Tensor:
+        """True for each unit that has no more weights in ``mask`` (True = kept) than a pruned one, flat."""
+
     def mask(self, score: Tensor, kept: Tensor) -> Tensor:
         """True where a weight stays, in the shape of ``score``, given which units stay whole."""
 
@@ -60,6 +63,10 @@ class Unstructured:
     def units(self, score: Tensor, reduce: str) -> Tensor:
         """The scores themselves."""
         return score.reshape(-1)
+
+    def gone(self, mask: Tensor) -> Tensor:
+        """The masked weights."""
+        return ~mask.reshape(-1)
 
     def mask(self, score: Tensor, kept: Tensor) -> Tensor:
         """The kept units in the weight's shape."""
@@ -104,6 +111,10 @@ class Block:
             return grid.amax(dim=(1, 3)).reshape(-1)
         return (grid.mean(dim=(1, 3)) if reduce == "mean" else grid.sum(dim=(1, 3))).reshape(-1)
 
+    def gone(self, mask: Tensor) -> Tensor:
+        """Blocks without a weight left."""
+        return ~self.units(mask, "max")
+
     def mask(self, score: Tensor, kept: Tensor) -> Tensor:
         """Each kept block spread over its weights."""
         return self.spread(score.shape, kept)
@@ -144,15 +155,21 @@ class Padded:
         return self.inner.unit_size(self._padded(shape))
 
     def units(self, score: Tensor, reduce: str) -> Tensor:
-        """Scores of the units; a mean is over the weights that are there."""
-        units = self.inner.units(self._pad(score), reduce)
-        if reduce != "mean" or isinstance(self.inner, NofM):
+        """Scores of the units, of the weights that are there alone."""
+        if isinstance(self.inner, NofM):
+            return self.inner.units(self._pad(score, _beyond(score)), reduce)
+        units = self.inner.units(self._pad(score, -torch.inf if reduce == "max" else 0.0), reduce)
+        if reduce != "mean":
             return units
-        return units / self.inner.units(self._pad(torch.ones_like(score)), "mean")
+        return units / self.inner.units(self._pad(torch.ones_like(score), 0.0), "mean")
+
+    def gone(self, mask: Tensor) -> Tensor:
+        """What lies beyond the edge is no weight."""
+        return self.inner.gone(self._pad(mask, 0.0))
 
     def mask(self, score: Tensor, kept: Tensor) -> Tensor:
         """The inner pattern's mask without what lies beyond the edge."""
-        return self._cut(self.inner.mask(self._pad(score), kept), score.shape)
+        return self._cut(self.inner.mask(self._pad(score, _beyond(score)), kept), score.shape)
 
     def spread(self, shape: Sequence[int], units: Tensor) -> Tensor:
         """Each unit's value on those of its weights that are there."""
@@ -169,11 +186,9 @@ class Padded:
         rows, columns = self.inner.size(shape)
         return -(-height // rows) * rows, -(-width // columns) * columns
 
-    def _pad(self, score: Tensor) -> Tensor:
+    def _pad(self, score: Tensor, beyond: float) -> Tensor:
         matrix = _as_matrix(score)
         height, width = self._padded(score.shape)
-        # Blocks: nothing is added to a sum. N:M: what is not there goes before any real weight.
-        beyond = min(0.0, float(matrix.min())) - 1.0 if isinstance(self.inner, NofM) else 0.0
         return nn.functional.pad(matrix, (0, width - matrix.shape[1], 0, height - matrix.shape[0]), value=beyond)
 
 
@@ -206,6 +221,10 @@ class NofM:
         """What cutting each group costs: the sum of the scores that would go."""
         lowest = _as_matrix(score).reshape(-1, self.group).sort(dim=-1).values
         return lowest[:, : self.group - self.keep].sum(dim=-1)
+
+    def gone(self, mask: Tensor) -> Tensor:
+        """Groups that keep no more than ``keep``."""
+        return _as_matrix(mask).reshape(-1, self.group).sum(dim=-1) <= self.keep
 
     def mask(self, score: Tensor, kept: Tensor) -> Tensor:
         """All of a kept group, the ``keep`` highest of a cut one (on ties the later)."""
@@ -277,6 +296,11 @@ def _matrix_shape(shape: Sequence[int]) -> tuple[int, int]:
     for extent in shape[1:]:
         width *= extent
     return shape[0], width
+
+
+def _beyond(score: Tensor) -> float:
+    """Score of what lies beyond the edge for N:M: it goes before any real weight."""
+    return min(0.0, float(score.min())) - 1.0
 
 
 def _as_matrix(tensor: Tensor) -> Tensor:

@@ -42,8 +42,9 @@ def update(held: MaskSet, sparsity: float) -> None:
     """What a modifier does at an update."""
     held.check_finite()
     scores = ScoreSet(held.parameters).scores()
-    held.put_pruned_first(scores)
-    held.replace(compute_masks(scores, dict.fromkeys(scores, sparsity), scope="global"))
+    held.replace(
+        compute_masks(scores, dict.fromkeys(scores, sparsity), scope="global", held=held.masks, overwrite=True)
+    )
     held.apply()
 
 

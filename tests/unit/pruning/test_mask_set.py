@@ -60,25 +60,6 @@ def test_masks_cost_one_byte_a_weight() -> None:
     assert held._weights[0] is parameters["a.weight"]
 
 
-def test_masked_comes_first() -> None:
-    _, held = make()
-    held.replace({"b": torch.tensor([True, False, True])})
-    scores = {"a.weight": torch.zeros(5, 7), "b": torch.tensor([0.0, 0.0, 2.0])}
-    held.put_pruned_first(scores)
-    assert scores["b"].tolist() == [0.0, -1.0, 2.0]
-    assert (scores["a.weight"] == 0).all()
-
-
-def test_masked_comes_first_also_before_scores_below_zero() -> None:
-    _, held = make()
-    held.replace({"b": torch.tensor([True, False, True])})
-    scores = {"a.weight": torch.full((5, 7), -3.0), "b": torch.tensor([-9.0, 5.0, 2.0])}
-    held.put_pruned_first(scores)
-    assert scores["b"].argmin() == 1
-    assert 4 * scores["b"][1] < 4 * -9.0  # also as the sum of a block
-    assert torch.isfinite(scores["b"]).all()
-
-
 def test_not_finite_weights_are_an_error_with_their_names() -> None:
     parameters, held = make()
     held.check_finite()

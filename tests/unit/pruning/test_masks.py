@@ -143,6 +143,83 @@ def test_global_rows_of_different_length_come_nearest_to_the_total() -> None:
     assert abs(sum(map(zeros, masks.values())) - 165) <= 15
 
 
+def test_layer_bounds_hold_where_units_differ_in_size() -> None:
+    given_scores = {"narrow": torch.rand(10, 4) + 1.0, "wide": torch.rand(10, 400) * 0.01}
+    for sparsity in (0.3, 0.5, 0.7):
+        masks = compute_masks(given_scores, sparsity, "filter", "global", "mean", 0.3, 0.7)
+        assert all(0.3 <= zeros(mask) / mask.numel() <= 0.7 for mask in masks.values()), sparsity
+        assert abs(sum(map(zeros, masks.values())) - 4040 * sparsity) <= 200
+    for sparsity, asked in ((0.1, 404), (0.9, 3636)):
+        with pytest.raises(InputError, match=rf"{asked} of 4040 weights .* layer bounds ask for 1212 to 2828"):
+            compute_masks(given_scores, sparsity, "filter", "global", "mean", 0.3, 0.7)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.integers(0, 1000),
+    st.tuples(st.floats(0.0, 1.0), st.floats(0.0, 1.0), st.floats(0.0, 1.0)).map(sorted),
+    st.sampled_from([*PATTERNS, "filter", [-1, 1]]),
+    st.sampled_from(["layer", "global"]),
+    st.sampled_from(["mean", "sum", "max"]),
+    st.sampled_from([(0.0, 1.0), (0.2, 0.9)]),
+)
+def test_what_is_masked_stays_masked_whatever_the_scores(
+    seed: int,
+    shares: list[float],
+    pattern: str | list[int],
+    scope: str,
+    reduce: str,
+    bounds: tuple[float, float],
+) -> None:
+    most = {"2:4": 0.5, "1:4": 0.75}.get(str(pattern), 1.0)
+    least, highest = (bound * most for bound in bounds)
+    held: dict[str, Tensor] = {}
+    for step, share in enumerate(shares):
+        signed = {
+            n: s * 4 - 3 for n, s in scores(seed + step, levels=seed % 3, shapes=((8, 16), (4, 200), (12, 4))).items()
+        }
+        target = least + share * (highest - least)
+        found = compute_masks(signed, target, pattern, scope, reduce, least, highest, held=held)  # type: ignore[arg-type]
+        for name, mask in held.items():
+            assert not (found[name] & ~mask).any(), (step, name)
+        held = found
+
+
+def test_a_small_masked_row_goes_before_the_sum_of_a_wide_one() -> None:
+    """Movement: all scores below zero, so that the sum of a wide row lies below that of any narrow one."""
+    given_scores = {"narrow": -torch.ones(2, 4), "wide": -torch.ones(2, 100)}
+    held = {"narrow": torch.tensor([[False], [True]]).expand(2, 4)}
+    masks = compute_masks(given_scores, 0.5, "filter", "global", "sum", held=held)
+    assert masks["narrow"].all(1).tolist() == [False, True]
+    assert masks["wide"].all(1).tolist() == [False, True]
+
+
+def test_masked_rows_stay_where_fewer_of_them_would_be_nearer_to_the_total() -> None:
+    given_scores = {"wide": torch.ones(1, 100), "narrow": torch.zeros(1, 10), "rest": torch.ones(1, 40) * 2}
+    first = compute_masks(given_scores, 61 / 150, "filter", "global")
+    assert [zeros(mask) for mask in first.values()] == [100, 10, 0]
+    again = compute_masks(given_scores, 62 / 150, "filter", "global", held=first)
+    assert [zeros(mask) for mask in again.values()] == [100, 10, 0]
+
+
+def test_scores_are_changed_only_where_that_is_allowed() -> None:
+    given_scores = scores(0)
+    held = compute_masks(given_scores, 0.25)
+    before = {name: score.clone() for name, score in given_scores.items()}
+    masks = compute_masks(given_scores, 0.5, held=held)
+    assert all(torch.equal(score, before[name]) for name, score in given_scores.items())
+    overwritten = compute_masks(given_scores, 0.5, held=held, overwrite=True)
+    assert all(torch.equal(overwritten[name], mask) for name, mask in masks.items())
+    assert not any(torch.equal(score, before[name]) for name, score in given_scores.items())
+
+
+def test_a_block_that_is_masked_in_part_goes_early() -> None:
+    """As a cut of the inputs leaves it, which moves the blocks' borders."""
+    given_scores = {"w": torch.tensor([[1.0, 1.0, 1.0, 1.0], [0.9, 0.9, 0.9, 0.9], [2.0, 2.0, 2.0, 2.0]])}
+    held = {"w": torch.tensor([[True] * 4, [True] * 4, [True, True, False, False]])}
+    assert compute_masks(given_scores, 1 / 3, "block4", held=held)["w"].any(1).tolist() == [True, True, False]
+
+
 def test_not_finite_scores_are_refused() -> None:
     with pytest.raises(InputError, match="w: 2 of 4 scores are not finite"):
         compute_masks({"w": torch.tensor([[1.0, float("nan"), float("inf"), 0.0]])}, 0.5)
@@ -166,6 +243,13 @@ def test_bad_arguments() -> None:
 
 def test_no_scores_no_masks() -> None:
     assert compute_masks({}, 0.5) == compute_masks({}, 0.5, scope="global") == {}
+
+
+@pytest.mark.parametrize("reduce", ["mean", "max"])
+def test_a_shorter_unit_at_the_edge_is_scored_by_its_own_weights(reduce: str) -> None:
+    score = torch.tensor([[-5.0, -5, -5, -5, -9, -9], [-1, -1, -1, -1, -2, -2]])
+    mask = compute_masks({"w": score}, 0.25, [1, 4], block_reduce=reduce, pad=True)["w"]
+    assert mask.tolist() == [[True] * 4 + [False] * 2, [True] * 6]
 
 
 def test_pad_gives_masks_where_the_pattern_does_not_divide() -> None:

@@ -124,6 +124,28 @@ def test_padded_blocks_take_the_mean_of_what_is_there() -> None:
     assert form.spread(score.shape, torch.tensor([2.0, 3.0])).flatten().tolist() == [2.0] * 4 + [3.0]
 
 
+def test_padded_blocks_take_the_maximum_of_what_is_there() -> None:
+    score = torch.tensor([[-5.0], [-5.0], [-5.0], [-5.0], [-9.0]])
+    assert Padded(Block(4, 1)).units(score, "max").tolist() == [-5.0, -9.0]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "rows", "expected"),
+    [
+        (Unstructured(), [[1, 0, 1]], [False, True, False]),
+        (Block(1, 2), [[0, 0, 1, 0]], [True, False]),
+        (NofM(1, 4), [[0, 0, 1, 0, 1, 1, 0, 0]], [True, False]),
+        (NofM(2, 4), [[0, 0, 1, 0]], [True]),
+        (Padded(Block(1, 2)), [[1, 0, 0], [0, 0, 1]], [False, True, True, False]),
+        (Padded(NofM(2, 4)), [[1, 1, 1, 1, 1, 1, 1], [1, 1, 0, 0, 1, 1, 0]], [False, False, True, True]),
+    ],
+)
+def test_gone_is_what_has_nothing_left_to_prune(
+    pattern: Block | NofM | Padded | Unstructured, rows: list[list[int]], expected: list[bool]
+) -> None:
+    assert pattern.gone(torch.tensor(rows, dtype=torch.bool)).tolist() == expected
+
+
 def test_padded_groups_spare_real_weights() -> None:
     """Of the last group of 6 inputs two are beyond the edge: it is 2:4 as it is."""
     score = torch.tensor([[4.0, 3.0, 2.0, 1.0, 0.5, 0.25]])
