@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     p.add_argument(
-        "targets", nargs="+", metavar="MODEL", help="two or more (zoo: stubs too); others are compared with the first"
+        "targets", nargs="+", metavar="MODEL", help="one or more (zoo: stubs too); others are compared with the first"
     )
     p.add_argument("--batch", "--batch_size", type=int, default=1, metavar="N", help="sequences at once (default: 1)")
     p.add_argument(

@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--strict", action="store_true", help="a contradicting --task, or an int8 layer that stays float, is an error"
     )
-    p.add_argument("--opset", type=int, help="ONNX opset (default: the exporter's)")
+    p.add_argument("--opset", type=int, help="ONNX opset, 18 to 23 (default: 20; 21 for int4)")
     p.add_argument(
         "--shrink", action="store_true", help="remove dead attention heads and neurons (docs/shrink.md) first"
     )

@@ -45,8 +45,10 @@ def parser() -> argparse.ArgumentParser:
         help="the second text of a pair, such as what questions are about (in a file: behind a tab on the same line)",
     )
     p.add_argument("--context_file", metavar="FILE", help="read the second text, the whole of it, from a file")
-    p.add_argument("--file", metavar="FILE", help="read texts from a file, one a line")
-    p.add_argument("--json", action="store_true", help="print one JSON object a text")
+    p.add_argument("--file", metavar="FILE", help="read texts from a file, one a line; blank lines are left out")
+    p.add_argument(
+        "--json", action="store_true", help='print one JSON object a text, with its line in the file as "line"'
+    )
     p.add_argument("--threads", type=int, default=0, metavar="N", help="threads (default: ONNX Runtime's choice)")
     p.add_argument("--n_best", type=int, metavar="N", help="answers shown of each question (default: 1)")
     p.add_argument(
@@ -85,9 +87,9 @@ def _entities(deployment: Deployment, texts: list[str], args: argparse.Namespace
         raise InputError("--text_pair is for models that read two texts; this one tags words.")
     _no_n_best(args)
     classifier = TokenClassifier(deployment, stride=args.stride)
-    for text, entities in zip(texts, classifier(texts), strict=True):
+    for index, (text, entities) in enumerate(zip(texts, classifier(texts), strict=True)):
         if args.json:
-            _print_json({"text": text, "entities": [asdict(entity) for entity in entities]})
+            _print_json(args, index, {"text": text, "entities": [asdict(entity) for entity in entities]})
         else:
             _entity_table(text, entities, titled=len(texts) > 1)
 
@@ -99,10 +101,10 @@ def _classes(deployment: Deployment, texts: list[str], args: argparse.Namespace)
         raise InputError("--stride is for models that tag words or answer; this one reads a text up to its limit.")
     _no_n_best(args)
     pairs = [_pair(text, args.text_pair) for text in texts]
-    for pair, found in zip(pairs, TextClassifier(deployment)(pairs), strict=True):
+    for index, (pair, found) in enumerate(zip(pairs, TextClassifier(deployment)(pairs), strict=True)):
         if args.json:
             named = {"text": pair} if isinstance(pair, str) else dict(zip(("text", "text_pair"), pair, strict=True))
-            _print_json(named | asdict(found))
+            _print_json(args, index, named | asdict(found))
         else:
             _class_table(pair, found, titled=len(texts) > 1)
 
@@ -121,11 +123,11 @@ def _answers(deployment: Deployment, texts: list[str], args: argparse.Namespace)
         pairs.append(pair)
     n_best = 1 if args.n_best is None else args.n_best
     answerer = QuestionAnswerer(deployment, stride=args.stride, n_best=n_best)
-    for (question, context), found in zip(pairs, answerer(pairs), strict=True):
+    for index, ((question, context), found) in enumerate(zip(pairs, answerer(pairs), strict=True)):
         if args.json:
             candidates = [asdict(candidate) for candidate in found.candidates]
             said = {"answer": found.text, "null_odds": found.null_odds, "candidates": candidates}
-            _print_json({"question": question, "context": context} | said)
+            _print_json(args, index, {"question": question, "context": context} | said)
         else:
             _answer_table(question, found, titled=len(texts) > 1)
 
@@ -148,11 +150,7 @@ def _read_context(args: argparse.Namespace) -> None:
         return
     if args.text_pair is not None:
         raise InputError("--context and --context_file both give the second text: pass one.")
-    try:
-        with open(args.context_file, encoding="utf-8") as file:
-            args.text_pair = file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{args.context_file}: cannot be read as UTF-8 text: {error}") from error
+    args.text_pair = _read(args.context_file)
 
 
 def _pair(text: str, second: str | None) -> Text:
@@ -163,29 +161,41 @@ def _pair(text: str, second: str | None) -> Text:
     return (first, rest) if tab else text
 
 
+def _read(path: str | None) -> str:
+    """What a file holds, or standard input where there is no path."""
+    try:
+        if path is None:
+            return sys.stdin.read()
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except OSError as error:
+        raise InputError(f"{path or 'standard input'}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path or 'standard input'}: not UTF-8 text: {error}") from error
+
+
 def _texts(args: argparse.Namespace) -> list[str]:
+    """The texts; of those that came line by line ``args.lines`` holds the numbers, from 1."""
+    args.lines = None
     if args.texts and args.file:
         raise InputError("pass texts or --file, not both.")
     if args.texts:
         return list(args.texts)
-    try:
-        if args.file:
-            with open(args.file, encoding="utf-8") as file:
-                lines = file.read().splitlines()
-        else:
-            lines = sys.stdin.read().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{args.file or 'standard input'}: cannot be read as UTF-8 text: {error}") from error
-    texts = [line for line in lines if line.strip()]
-    if not texts:
+    # Not splitlines: it also cuts at form feeds and the like, and numbers would not be those of other tools.
+    numbered = [(n, line) for n, line in enumerate(_read(args.file).split("\n"), 1) if line.strip()]
+    if not numbered:
         raise InputError("there is no text: pass it as an argument, with --file, or on standard input.")
-    return texts
+    args.lines = [number for number, _ in numbered]
+    return [line for _, line in numbered]
 
 
-def _print_json(value: dict[str, Any]) -> None:
+def _print_json(args: argparse.Namespace, index: int, value: dict[str, Any]) -> None:
     import json
 
-    print(json.dumps(value, ensure_ascii=False))
+    line = {} if args.lines is None else {"line": args.lines[index]}
+    print(json.dumps(line | value, ensure_ascii=False))
 
 
 def _entity_table(text: str, entities: list[Entity], *, titled: bool) -> None:

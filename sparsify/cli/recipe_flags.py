@@ -17,13 +17,15 @@ Commands = Any  # argparse's own type of sub-parsers is private
 STEPS = 100
 
 
-def command(commands: Commands, name: str, summary: str, example: str) -> argparse.ArgumentParser:
+def command(
+    commands: Commands, name: str, summary: str, example: str, program: str = "sparsify-recipe"
+) -> argparse.ArgumentParser:
     """A sub-command's parser with an example."""
     p: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary,
         description=f"{summary[:1].upper()}{summary[1:]}.",
-        epilog=f"example:\n  sparsify-recipe {example}",
+        epilog=f"example:\n  {program} {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

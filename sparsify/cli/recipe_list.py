@@ -42,10 +42,16 @@ def _show(found: list[Reference]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    rows = [(a.name, a.kind, ("" if a.available else "[not available yet] ") + a.summary) for a in found]
+    console = common.console()
+    if not console.is_terminal:  # for grep and awk: a modifier a line, however long
+        widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+        for name, kind, what in rows:
+            print(f"{name:{widths[0]}}  {kind:{widths[1]}}  {what}")
+        return
     table = Table(box=None, pad_edge=False, show_header=False)
     for column in ("name", "kind", "what"):
         table.add_column(column, no_wrap=column != "what")
-    for about in found:
-        missing = "" if about.available else "[not available yet] "
-        table.add_row(about.name, about.kind, Text(missing + about.summary))
-    common.console().print(table)
+    for name, kind, what in rows:
+        table.add_row(name, kind, Text(what))
+    console.print(table)

@@ -6,8 +6,10 @@ import argparse
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from sparsify.cli import common
+from sparsify.errors import InputError
 from sparsify.zoo.registry import is_stub, resolve, resolve_model
 from sparsify.zoo.settings import using
 
@@ -24,7 +26,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 @contextlib.contextmanager
 def zoo(roots: Sequence[str] | None = None, offline: bool | None = None) -> Iterator[None]:
-    """While inside, stubs are looked up in these roots first; large files show a bar on a terminal."""
+    """While inside, stubs are looked up in these roots first; large files show a bar on a terminal.
+
+    Raises:
+        InputError: One of the roots is a folder that does not exist.
+    """
+    for root in roots or ():
+        if "://" not in root and not Path(root).expanduser().is_dir():
+            raise InputError(f"--zoo {root}: no such folder")
     if offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
     shows = common.error_console().is_terminal

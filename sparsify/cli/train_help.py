@@ -7,7 +7,7 @@ import textwrap
 from typing import Any
 
 from sparsify.tasks.arguments import ModelArguments, RecipeArguments
-from sparsify.tasks.catalog import data_arguments
+from sparsify.tasks.catalog import SPELLINGS, data_arguments
 from sparsify.tasks.distillation_arguments import DistillationArguments
 from sparsify.tasks.pruning_arguments import PruningArguments
 from sparsify.tasks.quantization_arguments import QuantizationArguments
@@ -35,6 +35,7 @@ def help_text(task: str) -> str:
     parts = [
         f"usage: sparsify-train {task} [flags]",
         "       sparsify-train TASK args.json|args.yaml",
+        f"tasks: {', '.join(SPELLINGS)} (each has its own --help)",
         "",
         "Train a model; with --recipe it comes out sparse, quantized, distilled.",
         "",
@@ -62,8 +63,9 @@ def help_text(task: str) -> str:
 
 def _described(field: dataclasses.Field[object]) -> tuple[str, str]:
     names = ", ".join([f"--{field.name}", *field.metadata.get("aliases", [])])
-    value = "" if isinstance(field.default, bool) else " " + _kind(str(field.type))
-    default = "" if field.default in (None, False) else f" [{field.default}]"
+    preset = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    value = "" if isinstance(preset, bool) else f" {field.metadata.get('metavar') or _kind(str(field.type))}"
+    default = "" if preset in (None, False, []) else f" [{preset}]"
     return names + value, field.metadata["help"] + default
 
 

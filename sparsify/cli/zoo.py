@@ -6,8 +6,11 @@ import argparse
 from collections.abc import Callable, Sequence
 
 from sparsify.cli import common, stubs
+from sparsify.cli.recipe_flags import Commands, command
 from sparsify.errors import CheckFailed
 
+_STUB = "zoo:nlp/token_classification/minilm-l6/pytorch/huggingface/wnut17/pruned80_quant-none"
+_STUB_HELP = "the entry's name, as sparsify-zoo list shows it; ?recipe=NAME behind it chooses one of its recipes"
 _EXAMPLE = """\
 examples:
   sparsify-zoo list "zoo:nlp/token_classification/*"
@@ -33,30 +36,37 @@ def parser() -> argparse.ArgumentParser:
     commands = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _reading(commands)
     _publish(commands)
-    c = commands.add_parser("verify", help="read every file and compare it with its manifest", allow_abbrev=False)
+    c = _command(commands, "verify", "read every file and compare it with its manifest", "verify ~/zoo")
     c.add_argument("what", metavar="ROOT|STUB", help="a zoo's folder or address, or one entry")
     stubs.add_flags(c)
     return p
 
 
-def _reading(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    c = commands.add_parser("list", help="entries of all roots", allow_abbrev=False)
+def _command(commands: Commands, name: str, summary: str, example: str) -> argparse.ArgumentParser:
+    return command(commands, name, summary, example, program="sparsify-zoo")
+
+
+def _reading(commands: Commands) -> None:
+    c = _command(commands, "list", "list the entries of all roots", 'list "zoo:nlp/token_classification/*"')
     c.add_argument(
         "pattern", nargs="?", metavar="PATTERN", help="only stubs that match (* and ?), or that hold this text"
     )
     stubs.add_flags(c)
-    c = commands.add_parser("info", help="what is in an entry", allow_abbrev=False)
-    c.add_argument("stub", metavar="STUB")
-    c.add_argument("--json", action="store_true", help="print the manifest")
+    c = _command(commands, "info", "show what is in an entry, and what was measured on it", f"info {_STUB}")
+    c.add_argument("stub", metavar="STUB", help=_STUB_HELP)
+    c.add_argument(
+        "--json", action="store_true", help="print the manifest, or what is known of an entry that has none, as JSON"
+    )
     stubs.add_flags(c)
-    c = commands.add_parser("get", help="fetch an entry and print where it is", allow_abbrev=False)
-    c.add_argument("stub", metavar="STUB")
+    c = _command(commands, "get", "fetch an entry and print where it is", f"get {_STUB} --to ./mine")
+    c.add_argument("stub", metavar="STUB", help=_STUB_HELP)
     c.add_argument("--to", metavar="DIR", help="copy it there (default: leave it in the cache or its folder)")
     stubs.add_flags(c)
 
 
-def _publish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    c = commands.add_parser("publish", help="check a folder and put it into a zoo", allow_abbrev=False)
+def _publish(commands: Commands) -> None:
+    example = 'publish runs/ner STUB --zoo ~/zoo --measured_by "sparsify-train token_classification ... --do_eval"'
+    c = _command(commands, "publish", "check a folder and put it into a zoo", example)
     c.add_argument("folder", metavar="DIR", help="what training wrote, or a folder laid out as an entry")
     c.add_argument("stub", metavar="STUB", help="its name from now on")
     c.add_argument("--zoo", required=True, metavar="ROOT", help="folder or address that it goes to")

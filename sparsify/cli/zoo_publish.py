@@ -94,8 +94,8 @@ def _recipes(folder: Path, found: Collected) -> Iterator[str]:
     from sparsify.manager import load_recipe
 
     for name in layout.recipes(found.files):
-        manager = load_recipe(found.files[name], distillation=False)
-        yield f"{name}: valid, {len(manager.modifiers)} modifiers"
+        count = len(load_recipe(found.files[name]).modifiers)
+        yield f"{name}: valid, {count} modifier{'' if count == 1 else 's'}"
 
 
 def _weights(model: Path, findings: Findings) -> Iterator[str]:

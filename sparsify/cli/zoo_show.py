@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 from collections.abc import Sequence
 
 from rich.table import Table
 from rich.text import Text
 
 from sparsify.cli import common
+from sparsify.cli.zoo_facts import facts, file_records, measured
 from sparsify.errors import InputError
 from sparsify.zoo.entry import Entry
 from sparsify.zoo.layout import nearest
@@ -44,9 +46,7 @@ def show_info(entry: Entry, *, as_json: bool) -> int:
     """Print what is in an entry, and what was measured."""
     manifest = entry.manifest
     if as_json:
-        if manifest is None:
-            raise InputError(f"{entry.stub.base} in {entry.root.shown} has no manifest")
-        print(manifest.text(), end="")
+        print(json.dumps(facts(entry), indent=2) + "\n" if manifest is None else manifest.text(), end="")
         return 0
     table = Table(title=entry.stub.base, title_justify="left", show_header=False)
     rows = [("root", entry.root.shown), ("recipes", ", ".join(entry.recipes) or "none")]
@@ -66,17 +66,18 @@ def show_info(entry: Entry, *, as_json: bool) -> int:
 
 
 def _metrics(entry: Entry) -> Table | str:
-    if entry.manifest is None or entry.manifest.metrics is None:
+    metrics = measured(entry)
+    if metrics is None:
         return "metrics: not measured"
     table = Table("metric", "value", "data", "measured by", title="Metrics", title_justify="left")
-    for metric in entry.manifest.metrics:
+    for metric in metrics:
         table.add_row(Text(metric.name), f"{metric.value:g}", Text(metric.data or ""), Text(metric.command or ""))
     return table
 
 
 def _files(entry: Entry) -> Table:
     table = Table("file", "bytes", "sha256", title="Files", title_justify="left")
-    for name, file in sorted(entry.files.items()):
+    for name, file in sorted(file_records(entry).items()):
         size = "" if file.size is None else f"{file.size:,}"
         table.add_row(Text(name), size, (file.sha256 or "")[:16])
     return table

@@ -38,6 +38,8 @@ class Deployment:
             raise InputError(
                 f"{self.folder}: no such deployment folder. sparsify-export --model_path MODEL writes one."
             )
+        if not (self.folder / "model.onnx").is_file():
+            raise InputError(_no_model(self.folder))
         self._session = open_session(self.folder / "model.onnx", threads=threads)
         self.facts = metadata(self._session)
         self.config = _json(self.folder / "config.json")
@@ -128,6 +130,17 @@ class Deployment:
                 values["token_type_ids"][row, : len(sequence)] = segments[row]
         found = self._session.run(list(names), {name: values[name] for name in self._inputs})
         return [output[: len(ids)] for output in found]
+
+
+def _no_model(folder: Path) -> str:
+    """What to say of a folder without ONNX file: most are those that training wrote."""
+    inside = folder / "deployment"
+    if (inside / "model.onnx").is_file():
+        return f"{folder}: holds no model.onnx; did you mean {inside}?"
+    said = f"{folder}: holds no model.onnx"
+    if (folder / "config.json").is_file():
+        return f"{said}: it is a model that is not exported yet. sparsify-export --model_path {folder} does it."
+    return f"{said}; a deployment folder is what sparsify-export --model_path MODEL writes."
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -215,7 +215,7 @@ def made_up_texts(count: int, seed: int = 0) -> list[str]:
 
 def knows(tokenizer: Any, texts: Sequence[Sample]) -> bool:
     """Whether a tokenizer reads texts in its own vocabulary: at most one token in ten is unknown to it."""
-    ids = [i for text in texts for i in tokenizer(text, add_special_tokens=False)["input_ids"]]
+    ids = [i for text in texts for i in tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]]
     return ids.count(tokenizer.unk_token_id) <= len(ids) / 10
 
 

@@ -260,4 +260,5 @@ def _syntax(source: SourceText, error: yaml.MarkedYAMLError) -> Problem:
     mark = source.mark(where.line, where.column) if where else source.mark(0, 0)
     what = ", ".join(part for part in (error.context, error.problem) if part)
     hint = "indent with spaces, not tabs" if "'\\t'" in what else None
-    return problem(mark, f"not valid YAML: {what}", hint=hint)
+    language = "JSON" if mark.file.lower().endswith(".json") else "YAML"
+    return problem(mark, f"not valid {language}: {what}", hint=hint)

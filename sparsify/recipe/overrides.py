@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def _mapping(source: SourceText) -> dict[str, Any]:
     value = _json(source.text)
     if value is None:
         problems: list[Problem] = []
-        root = compose(source)
+        root = _composed(source)
         value = {}
         if root is not None:
             value = Evaluator(source.text, problems, expressions=False).value(root, {}, "")
@@ -72,6 +73,13 @@ def _mapping(source: SourceText) -> dict[str, Any]:
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
         raise RecipeError(problem(source.mark(0, 0), "recipe_args must map names to values", hint=_FORMS))
     return value
+
+
+def _composed(source: SourceText) -> Node | None:
+    try:
+        return compose(source)
+    except RecipeError as error:
+        raise RecipeError([replace(p, hint=p.hint or _FORMS) for p in error.problems]) from error
 
 
 def _json(text: str) -> Any:

@@ -105,6 +105,8 @@ def _missing(path: Path, name: str) -> Problem:
     if any(sign in name for sign in ("{", "!", ": ")):
         return Problem("no such file", name[:80], hint="YAML text is told from a path by a line break: end it with one")
     folder = path.parent
+    if path.is_symlink():
+        return Problem("no such file", name, hint=f"it is a link to {path.readlink()}, which is not there")
     if not folder.is_dir():
         return Problem("no such file", name, hint=f"there is no folder {folder}")
     files = _recipes_in(folder)

@@ -126,6 +126,8 @@ def _text(path: Path) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        if path.suffix.lower() == ".gz":
+            raise InputError(f"{path}: not a gzip file, though its name ends in .gz (nor UTF-8 text)") from error
         line = data[: error.start].count(b"\n") + 1
         raise InputError(f"{path}:{line}: not UTF-8 text; convert the file to UTF-8") from error
 

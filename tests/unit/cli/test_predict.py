@@ -46,7 +46,7 @@ def test_files_and_standard_input(
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{TEXT}\n\nin paris\n"))
     assert main([str(tiny_deployment), "--json"]) == 0
     assert capsys.readouterr().out == from_file
-    assert len(from_file.splitlines()) == 2
+    assert [json.loads(row)["line"] for row in from_file.splitlines()] == [1, 3]
 
 
 def test_text_in_brackets_is_no_markup(tiny_deployment: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,7 +58,7 @@ def test_text_in_brackets_is_no_markup(tiny_deployment: Path, capsys: pytest.Cap
     ("flags", "message"),
     [
         (["x", "--file", "y"], "not both"),
-        (["--file", "nowhere.txt"], "nowhere.txt"),
+        (["--file", "nowhere.txt"], "nowhere.txt: no such file"),
         (["x", "--stride", "99"], "stride must be"),
     ],
 )
@@ -152,7 +152,7 @@ def test_a_context_as_a_flag_a_file_or_behind_a_tab(
     [
         ([], "a question is about a text: give --context TEXT"),
         (["--context", "b", "--context_file", "c"], "both give the second text"),
-        (["--context_file", "nowhere.txt"], "nowhere.txt: cannot be read"),
+        (["--context_file", "nowhere.txt"], "nowhere.txt: no such file"),
         (["--context", "b", "--n_best", "0"], "must be at least 1"),
         (["--context", "b", "--stride", "99"], "stride must be"),
     ],
@@ -162,3 +162,27 @@ def test_a_question_without_its_text(
 ) -> None:
     assert main([str(tiny_qa_deployment), "who met", *flags]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_form_feed_ends_no_line(tiny_deployment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "texts.txt").write_text("ada\x0clovelace\nparis\n")
+    assert main([str(tiny_deployment), "--file", str(tmp_path / "texts.txt"), "--json"]) == 0
+    assert [json.loads(row)["line"] for row in capsys.readouterr().out.splitlines()] == [1, 2]
+
+
+def test_a_file_that_is_not_text(tiny_deployment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "texts.bin").write_bytes(b"\xff\xfe\x00")
+    assert main([str(tiny_deployment), "--file", str(tmp_path / "texts.bin")]) == 2
+    assert "texts.bin: not UTF-8 text" in capsys.readouterr().err
+
+
+def test_the_folder_of_a_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.json").write_text("{}")
+    assert main([str(run), TEXT]) == 2
+    assert f"sparsify-export --model_path {run}" in capsys.readouterr().err
+    (run / "deployment").mkdir()
+    (run / "deployment" / "model.onnx").touch()
+    assert main([str(run), TEXT]) == 2
+    assert f"did you mean {run / 'deployment'}?" in capsys.readouterr().err

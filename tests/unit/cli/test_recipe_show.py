@@ -9,7 +9,7 @@ import pytest
 
 from sparsify.cli.recipe import main
 from sparsify.manager import load_recipe
-from sparsify.modifiers.registry import names
+from sparsify.modifiers.registry import classes, names
 from tests.unit.analysis.schedules import WHOLE
 
 Capture = pytest.CaptureFixture[str]
@@ -93,6 +93,12 @@ def test_list_names_every_modifier(capsys: Capture, monkeypatch: pytest.MonkeyPa
     found = json.loads(capsys.readouterr().out)
     assert {about["name"] for about in found} <= set(names())
     assert all(about["summary"] and about["fields"] for about in found)
+
+
+def test_a_piped_list_is_a_modifier_a_line_however_narrow(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    assert main(["list"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(set(classes().values()))
 
 
 def test_list_by_kind(capsys: Capture) -> None:

@@ -58,6 +58,10 @@ def test_help_tells_every_flag_of_ours(task: str) -> None:
         for field in dataclasses.fields(group):
             assert f"--{field.name}" in page
             assert " ".join(field.metadata["help"].split()[:3]) in page
+    assert "--set PATH.FIELD=VALUE\n" in page
+    assert "MISSING" not in page
+    for other in SPELLINGS:
+        assert other in page.split("Example:")[0]
 
 
 def test_help_all_tells_hugging_faces_too(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -37,7 +38,7 @@ def publish(folder: Path, root: Path, *flags: str) -> int:
 def test_publish_info_get_verify(trained: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert publish(trained, root, "--measured_by", COMMAND, "--base", "hub/base", "--licence", "Apache-2.0") == 0
     out, err = capsys.readouterr()
-    assert "recipe.yaml: valid, 1 modifiers" in err
+    assert "recipe.yaml: valid, 1 modifier\n" in err
     assert "weights: load" in err
     assert "ONNX file: " in err
     assert "left out: all_results.json, training_args.bin" in err
@@ -164,3 +165,48 @@ def test_publishing_to_a_web_server_says_what_to_do(
     shutil.rmtree(root, ignore_errors=True)
     assert zoo.main(["publish", str(tmp_path), STUB, "--zoo", "http://127.0.0.1:9/zoo"]) == 2
     assert "publish into the folder that the server serves" in " ".join(capsys.readouterr().err.split())
+
+
+PACKAGED = "zoo:nlp/token_classification/minilm-l6/pytorch/huggingface/wnut17/pruned50-none"
+
+
+def test_an_entry_without_manifest_shows_its_recipes_metrics_and_its_files(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = root / PACKAGED.removeprefix("zoo:")
+    folder.mkdir(parents=True)
+    (folder / "recipe.yaml").write_text(f"metrics:\n  - {{name: f1, value: 0.25, data: here}}\n{RECIPE}")
+    digest = hashlib.sha256((folder / "recipe.yaml").read_bytes()).hexdigest()
+    assert zoo.main(["info", PACKAGED, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["manifest"] is None
+    assert facts["metrics"] == [{"name": "f1", "value": 0.25, "data": "here"}]
+    size = (folder / "recipe.yaml").stat().st_size
+    assert facts["files"] == {"recipe.yaml": {"sha256": digest, "size": size}}
+    assert zoo.main(["info", PACKAGED]) == 0
+    shown = capsys.readouterr().out
+    assert "0.25" in shown
+    assert digest[:16] in shown
+    assert "not measured" not in shown
+
+
+@pytest.mark.parametrize("metrics", ["null", "[]", "7", "[{name: f1}]"])
+def test_metrics_that_are_none_are_not_measured(root: Path, metrics: str, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = root / PACKAGED.removeprefix("zoo:")
+    folder.mkdir(parents=True)
+    (folder / "recipe.yaml").write_text(f"metrics: {metrics}\n{RECIPE}")
+    assert zoo.main(["info", PACKAGED]) == 0
+    assert "metrics: not measured" in capsys.readouterr().out
+
+
+def test_a_root_that_does_not_exist_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["list"], ["info", PACKAGED]):
+        assert zoo.main([*command, "--zoo", str(tmp_path / "nosuch")]) == 2
+        assert f"--zoo {tmp_path / 'nosuch'}: no such folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["list", "info", "get", "publish", "verify"])
+def test_each_command_describes_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert zoo.main([command, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert f"example:\n  sparsify-zoo {command}" in shown

@@ -71,6 +71,7 @@ def test_files(tmp_path: Path, name: str, text: str) -> None:
         ("null=", "recipe_args: the recipe has no variable 'null'"),
         ('{"a": 1, "a": 2}', "duplicate key 'a'"),
         ('{"a": 1', "not valid YAML"),
+        ("{bad json", "give a dict, JSON text such as"),
         ("a=1,a=2", "given twice"),
         ("a=[1", "not valid YAML"),
         ("nix.json", "cannot read recipe_args"),

@@ -146,3 +146,16 @@ def test_stubs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert recipe.origin == "zoo:a/b/c/d/e/f/g"
     with pytest.raises(ZooError):
         Recipe.load("zoo:a/b/c/d/e/f/h")
+
+
+def test_a_dangling_link_is_not_suggested_for_itself(tmp_path: Path) -> None:
+    (tmp_path / "dangling.yaml").symlink_to("gone.yaml")
+    message = refused(tmp_path / "dangling.yaml")
+    assert "link to gone.yaml, which is not there" in message
+    assert "did you mean" not in message
+
+
+def test_broken_json_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text('{"modifiers": [')
+    with pytest.raises(RecipeError, match="not valid JSON"):
+        Recipe.load(tmp_path / "r.json")

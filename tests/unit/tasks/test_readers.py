@@ -78,6 +78,12 @@ def test_text_that_is_not_utf8_names_the_line(tmp_path: Path) -> None:
         read_table(tmp_path / "latin.txt")
 
 
+def test_a_gzip_name_alone_makes_no_gzip_file(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl.gz").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="not a gzip file"):
+        read_table(tmp_path / "a.jsonl.gz")
+
+
 def test_a_damaged_gzip_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b"{}" * 1000)[:-9])
     with pytest.raises(InputError, match="gzip file is damaged"):
