@@ -161,11 +161,11 @@ def _clash(first: Modifier, second: Modifier, parameters: Mapping[str, frozenset
     if isinstance(first, LearningRateBase) and isinstance(second, LearningRateBase):
         at_once = min(first.end, second.end) >= 0 or first.start == second.start
         if at_once and share_groups(first, second):
-            return f"{first.key} and {second.key} both set the learning rate at once"
+            return f"{first.title} and {second.title} both set the learning rate at once"
     if first.kind == second.kind == "pruning" and (_moves(first) or _moves(second)):
         shared = sorted(_shared(first, second, parameters))
         if shared:
-            return f"{first.key} and {second.key} both prune {shared[0]}" + (
+            return f"{first.title} and {second.title} both prune {shared[0]}" + (
                 f" and {len(shared) - 1} more" if len(shared) > 1 else ""
             )
     return None
@@ -204,7 +204,7 @@ def _meet(selector: str, other: str) -> bool:
 
 def _quantized_twice(first: Modifier, second: Modifier) -> str | None:
     both = first.kind == second.kind == "quantization"
-    return f"{first.key} and {second.key} both quantize: keep one of them" if both else None
+    return f"{first.title} and {second.title} both quantize: keep one of them" if both else None
 
 
 def _overlap(first: Modifier, second: Modifier) -> bool:
@@ -217,7 +217,5 @@ def _overlap(first: Modifier, second: Modifier) -> bool:
 def _pruned_when_frozen(pruner: Modifier, quantizer: Modifier) -> str | None:
     frozen = getattr(quantizer, "frozen_from", None)
     if frozen is not None and 0 <= frozen < pruner.end and pruner.update_frequency != 0 and _moves(pruner):
-        return (
-            f"{pruner.key} still prunes at epoch {pruner.end:g}, after {quantizer.key} froze its ranges at {frozen:g}"
-        )
+        return f"{pruner.title} still prunes at epoch {pruner.end:g}, after {quantizer.title} froze its ranges at {frozen:g}"
     return None

@@ -87,7 +87,7 @@ def _after_the_end(modifiers: Sequence[Modifier], epochs: float | None) -> Itera
         last = modifier.last_epoch()
         if last > stated + _SLACK:
             yield modifier.problem(
-                f"{modifier.key} goes on to epoch {last:g}, after the end of the run at {stated:g}", hint
+                f"{type(modifier).__name__} goes on to epoch {last:g}, after the end of the run at {stated:g}", hint
             )
 
 
@@ -99,7 +99,7 @@ def _too_rare(modifiers: Sequence[Modifier], clock: Clock) -> Iterator[Problem]:
         if updated and modifier.end >= 0 and span > _SLACK and modifier.update_frequency > span + _SLACK:
             steps = sorted(modifier.update_steps(clock))
             yield modifier.problem(
-                f"{modifier.key} is updated every {modifier.update_frequency:g} epochs but lasts only {span:g}",
+                f"{type(modifier).__name__} is updated every {modifier.update_frequency:g} epochs but lasts only {span:g}",
                 f"it moves at its start and end only (steps {', '.join(map(str, steps))}): lower update_frequency",
             )
 
@@ -111,7 +111,7 @@ def _taken_over(modifiers: Sequence[Modifier]) -> Iterator[Problem]:
         inside = first.start < second.start < first.end and second.end < 0
         if inside and share_groups(first, second):
             yield second.problem(
-                f"{second.key} takes the learning rate over at epoch {second.start:g}, "
-                f"before {first.key} ends at {first.end:g}",
+                f"{second.title} takes the learning rate over at epoch {second.start:g}, "
+                f"before {first.title} ends at {first.end:g}",
                 "the rest of that schedule is not used: end it there, or begin this one later",
             )

@@ -19,6 +19,7 @@ from sparsify.recipe.recipe import Recipe
 from sparsify.run import Phase, settle
 
 _QUANTIZATION = ("off", "observing", "frozen")
+_MOST_STEPS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,8 @@ def make_plan(
         model: Finds out which parameters the modifiers act on; may be on the meta device.
 
     Raises:
-        InputError: ``steps_per_epoch`` or ``epochs`` is below 1, or times depend on a length that nothing says.
+        InputError: ``steps_per_epoch`` or ``epochs`` is below 1, times depend on a length that nothing says, or
+            the run is longer than anything that is trained.
         RecipeError: Times that depend on the run do not fit it.
     """
     for name, value in (("steps_per_epoch", steps_per_epoch), ("epochs", epochs)):
@@ -134,6 +136,11 @@ def make_plan(
     length = manager.max_epochs if epochs is None else epochs
     if length < 1 and not all(m.settled for m in manager.modifiers):
         raise InputError("times of the recipe depend on the length of the run: say how many epochs it has")
+    if length * steps_per_epoch > _MOST_STEPS:
+        raise InputError(
+            f"the run is too long to plan: {length:.6g} epochs of {steps_per_epoch} steps are more than"
+            f" {_MOST_STEPS:,} steps; check end_epoch in the recipe, or plan it with fewer steps per epoch"
+        )
     matched, unmatched = (None, []) if model is None else matched_parameters(manager.modifiers, model)
     clock = Clock(steps_per_epoch, length * steps_per_epoch)
     settle(manager.modifiers, clock)

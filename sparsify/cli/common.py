@@ -18,6 +18,13 @@ from sparsify.errors import SparsifyError
 INTERRUPTED = 130
 UNEXPECTED = 3
 
+TERMINATED = 143
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM ended the work cleanly; the text says how to go on."""
+
+
 Main = Callable[[list[str]], "int | None"]
 
 
@@ -31,7 +38,8 @@ def run(main: Main, argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; ``sys.argv[1:]`` if None.
 
     Returns:
-        0 done, 1 a check failed, 2 bad input, 3 an unexpected error (a traceback is left in a file), 130 interrupted.
+        0 done, 1 a check failed, 2 bad input, 3 an unexpected error (a traceback is left in a file), 130 interrupted,
+        143 terminated.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     show = "--traceback" in args
@@ -54,6 +62,8 @@ def explain(error: BaseException) -> int:
     """Print ``error`` as one short message to standard error and return the exit code that goes with it."""
     if isinstance(error, SparsifyError):
         return _said(str(error), error.exit_code)
+    if isinstance(error, Terminated):
+        return _said(f"terminated: {error}", TERMINATED)
     if isinstance(error, KeyboardInterrupt):
         return _said("interrupted" + (f": {error}" if str(error) else ""), INTERRUPTED)
     if isinstance(error, OSError) and error.errno in _EVERYDAY:
@@ -79,6 +89,11 @@ def console() -> Console:
 def say(message: str) -> None:
     """Print one line for the user to standard error."""
     error_console().print(message, markup=False)
+
+
+def counted(count: int, noun: str) -> str:
+    """A number and what is counted, in the plural unless it is one."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 @contextlib.contextmanager

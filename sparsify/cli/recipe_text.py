@@ -11,6 +11,7 @@ from rich.text import Text
 from sparsify.analysis.findings import Finding
 from sparsify.analysis.plan import Plan
 from sparsify.analysis.tracks import Bar, Curve, bars, rate_curves, sparsity_curves
+from sparsify.cli.common import counted
 from sparsify.cli.recipe_problems import rendered
 
 _NARROWEST, _WIDEST = 20, 72
@@ -31,7 +32,11 @@ def show_plan(plan: Plan, console: Console) -> None:
     margin = min(margin, 34)
     width = max(_NARROWEST, min(_WIDEST, console.width - margin - 26))
     _line(console, f"{plan.recipe.origin}  sha256 {plan.recipe.sha256[:12]}")
-    _line(console, f"{plan.epochs} epochs × {plan.steps_per_epoch} steps = {plan.steps} steps", "dim")
+    _line(
+        console,
+        f"{counted(plan.epochs, 'epoch')} × {counted(plan.steps_per_epoch, 'step')} = {counted(plan.steps, 'step')}",
+        "dim",
+    )
     if plan.steps:
         _line(console, f"{'epoch':>{margin}}  {_ruler(plan, width)}", "dim")
     for bar in tracks:

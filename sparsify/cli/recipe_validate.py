@@ -66,10 +66,11 @@ def _show(found: Verdict) -> None:
     for problem in found.problems:
         console.print(rendered(problem), markup=False, soft_wrap=True)
     if not found.problems:
-        plural = "" if found.modifiers == 1 else "s"
-        length = f", {found.epochs} epochs" if found.epochs else ""
+        length = f", {common.counted(found.epochs, 'epoch')}" if found.epochs else ""
         console.print(
-            f"{found.recipe}: valid, {found.modifiers} modifier{plural}{length}", markup=False, soft_wrap=True
+            f"{found.recipe}: valid, {common.counted(found.modifiers, 'modifier')}{length}",
+            markup=False,
+            soft_wrap=True,
         )
     if found.not_available:
         console.print(f"    not available yet: {', '.join(found.not_available)}", markup=False, soft_wrap=True)

@@ -56,7 +56,7 @@ def _train(task: str, argv: list[str]) -> int:
     with stubs.zoo(args.model.zoo, args.model.offline):
         result = run(get_task(task), args)
     if result.interrupted:
-        raise KeyboardInterrupt(
+        raise (common.Terminated if result.terminated else KeyboardInterrupt)(
             f"to go on: the same command with --resume_from_checkpoint true (in {result.output_dir})"
         )
     if args.training.process_index == 0:

@@ -95,7 +95,7 @@ def _recipes(folder: Path, found: Collected) -> Iterator[str]:
 
     for name in layout.recipes(found.files):
         count = len(load_recipe(found.files[name]).modifiers)
-        yield f"{name}: valid, {count} modifier{'' if count == 1 else 's'}"
+        yield f"{name}: valid, {common.counted(count, 'modifier')}"
 
 
 def _weights(model: Path, findings: Findings) -> Iterator[str]:

@@ -146,6 +146,12 @@ class Modifier(BaseModel):
         """Where it stands in the recipe's text, as in ``pruning_modifiers[0]``; its key where there is no text."""
         return (self._place and self._place.path) or self._key
 
+    @property
+    def title(self) -> str:
+        """Its class and where it stands in the recipe's text, for messages; its key where there is no text."""
+        path = self._place and self._place.path
+        return f"{type(self).__name__} ({path})" if path else self._key
+
     def place(self, key: str, offset: float, begin: float = 0.0, length: float | None = None) -> None:
         """Say where the modifier stands.
 

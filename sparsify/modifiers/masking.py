@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, PlainValidator, PrivateAttr
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, PrivateAttr
 from torch import Tensor, nn
 
 from sparsify.errors import Problem, RecipeError
@@ -34,7 +35,19 @@ def _mask_type(value: object) -> str | list[int]:
     return value if isinstance(value, str) else list(value)
 
 
-Selectors = Annotated[list[str], BeforeValidator(_flat, json_schema_input_type=str | list[str])]
+def _compiles(selector: str) -> str:
+    if selector.startswith("re:"):
+        try:
+            re.compile(selector[3:])
+        except (re.error, OverflowError, RecursionError) as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+    return selector
+
+
+Selector = Annotated[str, AfterValidator(_compiles)]
+"""A name, ``re:PATTERN``, token or class name."""
+
+Selectors = Annotated[list[Selector], BeforeValidator(_flat, json_schema_input_type=str | list[str])]
 """Parameter selectors: one, a list, or nested lists."""
 
 MaskType = Annotated[str | list[int], PlainValidator(_mask_type, json_schema_input_type=str | list[int])]

@@ -11,6 +11,7 @@ from torch import nn
 from sparsify.clock import Clock
 from sparsify.errors import RecipeError
 from sparsify.modifiers.base import Flag, Modifier
+from sparsify.modifiers.masking import Selector
 from sparsify.modifiers.quantization import FROZEN
 from sparsify.modifiers.quantization_fields import overrides_of, scheme_of
 from sparsify.modifiers.registry import register
@@ -57,7 +58,7 @@ class PostTrainingQuantizationModifier(Modifier):
     scheme_overrides: dict[str, Any] | None = Field(
         None, description="schemes by module name, 're:PATTERN' or class; null leaves it float"
     )
-    ignore: list[str] | None = Field(None, description="names, 're:PATTERN' or classes of modules that stay float")
+    ignore: list[Selector] | None = Field(None, description="names, 're:PATTERN' or classes of modules that stay float")
     submodules: list[str] | None = Field(
         None, description="full names of modules; layers outside stay float; left out: the whole model"
     )

@@ -14,6 +14,7 @@ from torch.utils.hooks import RemovableHandle
 from sparsify.clock import Clock
 from sparsify.errors import RecipeError, StateError
 from sparsify.modifiers.base import Flag, Modifier, Run
+from sparsify.modifiers.masking import Selector
 from sparsify.modifiers.quantization_fields import (
     LEGACY,
     SCHEME,
@@ -130,7 +131,7 @@ class QuantizationModifier(Modifier):
     scheme_overrides: dict[str, Any] | None = Field(
         None, description="schemes by module name, 're:PATTERN' or class; null leaves it float"
     )
-    ignore: list[str] | None = Field(None, description="names, 're:PATTERN' or classes of modules that stay float")
+    ignore: list[Selector] | None = Field(None, description="names, 're:PATTERN' or classes of modules that stay float")
     strict: Flag = Field(True, description="whether names in ignore and scheme_overrides must match something")
     config_groups: dict[str, Group] | None = Field(
         None, description="formats by group: {group_0: {targets: [Linear], weights: {...}, input_activations: {...}}}"

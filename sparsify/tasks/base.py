@@ -61,7 +61,8 @@ class Result:
         metrics: ``eval_f1``, ``predict_f1``, ``train_runtime``, ...
         output_dir: Where the files are.
         model: The model as saved.
-        interrupted: Whether Ctrl-C ended training early.
+        interrupted: Whether Ctrl-C or SIGTERM ended training early.
+        terminated: Whether it was SIGTERM.
         measured_by: What gave the outputs that the metrics are of.
         compared: What ``--verify_loading`` looked at.
     """
@@ -70,6 +71,7 @@ class Result:
     output_dir: Path
     model: nn.Module
     interrupted: bool = False
+    terminated: bool = False
     measured_by: str = "torch"
     compared: list[Compared] = field(default_factory=list)
 

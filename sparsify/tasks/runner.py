@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,7 @@ def _run(
         with stops_cleanly(trainer) as stop:
             metrics |= trainer.train(resume_from_checkpoint=resume).metrics
         if stop.asked and trainer.state.global_step < trainer.state.max_steps:
-            result.interrupted = True
+            result.interrupted, result.terminated = True, stop.signal == signal.SIGTERM
             return result
         if manager is not None and manager.post_training:
             manager.calibrate(job.model, calibration_batches(job, manager))

@@ -63,7 +63,7 @@ def test_pruning_after_quantization_froze_is_refused() -> None:
         GM.format(0.0, 3.0, "fc1.weight"),
         "- !QuantizationModifier {start_epoch: 1.0, disable_quantization_observer_epoch: 2.0}",
     )
-    assert "after default/QuantizationModifier/0 froze its ranges at 2" in message
+    assert "after QuantizationModifier (modifiers[1]) froze its ranges at 2" in message
 
 
 def test_the_timeline_holds_each_value_until_the_next_update() -> None:

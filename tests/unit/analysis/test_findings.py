@@ -40,7 +40,10 @@ def test_two_learning_rates_from_the_same_epoch_on() -> None:
 def test_a_learning_rate_that_cuts_a_schedule_short_is_a_doubt() -> None:
     refused, message, line = only(rate(0.0, 3.0), "SetLearningRateModifier {learning_rate: 0.1, start_epoch: 2.0}")
     assert (refused, line) == (False, 3)
-    assert "takes the learning rate over at epoch 2, before default/LearningRateFunctionModifier/0 ends at 3" in message
+    assert (
+        "takes the learning rate over at epoch 2, before LearningRateFunctionModifier (modifiers[0]) ends at 3"
+        in message
+    )
 
 
 def test_learning_rates_of_different_groups_or_in_turn_are_fine() -> None:
@@ -91,7 +94,7 @@ def test_pruning_after_quantization_froze() -> None:
     quantized = "QuantizationModifier {start_epoch: 0.0, disable_quantization_observer_epoch: 1.0}"
     refused, message, _ = only(quantized, pruner(0.0, 2.0, "a.weight"))
     assert refused
-    assert "still prunes at epoch 2, after default/QuantizationModifier/0 froze its ranges at 1" in message
+    assert "still prunes at epoch 2, after QuantizationModifier (modifiers[0]) froze its ranges at 1" in message
 
 
 def test_an_end_after_the_end_that_the_recipe_states() -> None:
@@ -104,7 +107,7 @@ def test_an_end_after_the_end_that_was_asked_for() -> None:
     pruning, run = found(pruner(0.0, 2.0, "a.weight"), epochs=1)
     assert pruning.refused
     assert "goes on to epoch 2, after the end of the run at 1" in pruning.problem.message
-    assert "EpochRangeModifier/0 goes on to epoch 3" in run.problem.message
+    assert "EpochRangeModifier goes on to epoch 3" in run.problem.message
 
 
 def test_an_update_interval_longer_than_its_span() -> None:

@@ -145,3 +145,9 @@ def test_a_longer_run_is_planned_as_asked() -> None:
 def test_lengths_below_one_are_refused(steps: int, epochs: int | None) -> None:
     with pytest.raises(InputError, match="must be at least 1"):
         make_plan(load_recipe(WHOLE), steps, epochs=epochs)
+
+
+def test_a_length_that_nobody_trains_is_refused_at_once() -> None:
+    endless = load_recipe(recipe("EpochRangeModifier {start_epoch: 0.0, end_epoch: 1.0e+12}"))
+    with pytest.raises(InputError, match=r"too long to plan.*check end_epoch"):
+        make_plan(endless, 100)

@@ -32,6 +32,7 @@ def test_what_the_body_returns_is_the_exit_code(returned: int | None, code: int)
         (CheckFailed("not equal"), 1, "error: not equal\n"),
         (RecipeError(Problem("unknown field", "r.yaml", 3, 5)), 2, "error: r.yaml:3:5: unknown field\n"),
         (KeyboardInterrupt(), 130, "error: interrupted\n"),
+        (common.Terminated("to go on: do this"), 143, "error: terminated: to go on: do this\n"),
         (KeyboardInterrupt("to go on: do this"), 130, "error: interrupted: to go on: do this\n"),
         (OSError(errno.ENOSPC, "No space left on device", "/tmp/x"), 2, "error: No space left on device: /tmp/x\n"),
         (SystemExit(2), 2, ""),

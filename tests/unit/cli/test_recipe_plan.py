@@ -142,3 +142,7 @@ def test_figures_are_written(whole: str, tmp_path: Path) -> None:
 def test_bad_flags(whole: str, flags: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", whole, *flags]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_one_epoch_is_no_plural() -> None:
+    assert "1 epoch × 10 steps = 10 steps" in text_of(recipe("EpochRangeModifier {start_epoch: 0.0, end_epoch: 1.0}"))

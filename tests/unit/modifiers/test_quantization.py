@@ -475,3 +475,8 @@ def test_step_sizes_are_no_weights_of_the_model() -> None:
     assert model_report(model).parameters == parameters
     assert model.fc1.weight_fq.clip_value.shape == (64,)
     assert model.fc1.input_fq.clip_value.shape == (1,)
+
+
+def test_what_is_ignored_by_a_broken_pattern_is_refused() -> None:
+    with pytest.raises(ValueError, match="not a regular expression"):
+        QuantizationModifier(ignore=["classifier", "re:(["])

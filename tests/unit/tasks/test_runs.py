@@ -79,6 +79,21 @@ def test_an_interrupt_asks_for_a_save_at_the_end_of_the_step() -> None:
     assert trainer.callbacks == []
 
 
+def test_sigterm_asks_for_the_same_and_may_come_twice() -> None:
+    trainer: Any = FakeTrainer()
+    before = signal.getsignal(signal.SIGTERM)
+    with stops_cleanly(trainer) as stop:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        control = TrainerControl()
+        stop.on_step_end(None, None, control)
+        assert (control.should_save, control.should_training_stop) == (True, True)
+        assert stop.signal == signal.SIGTERM
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_outside_the_main_thread_signals_are_left_alone() -> None:
     import threading
 
