@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 from pydantic import Field, PrivateAttr
 from torch import nn
 
-from sparsify.errors import RecipeError, StateError
+from sparsify.errors import InputError, RecipeError, StateError
 from sparsify.modifiers.base import Flag, Modifier, Run, SetOnce
+from sparsify.modifiers.freezing import drop_gradient, learns, let_learn, several_ranks
 from sparsify.modifiers.registry import register
 from sparsify.select import select_parameters
 
@@ -64,7 +65,8 @@ class SetWeightDecayModifier(SetOnce):
 class TrainableParamsModifier(Modifier):
     """Freezes parameters, or lets them learn, between its epochs; afterwards each is what it was before.
 
-    Gradients of what it switches are cleared at the start, so that not even the step it starts on moves a frozen one.
+    Gradients of what it switches are cleared at the start, so that not even the step it starts on moves a frozen one. In a
+    process group gradients of frozen parameters are still computed, as zeros: the ranks' averaging waits for them.
     """
 
     example: ClassVar[Mapping[str, Any]] = {"params": ["re:.*embeddings.*"], "trainable": False, "end_epoch": 1.0}
@@ -85,14 +87,25 @@ class TrainableParamsModifier(Modifier):
 
         Raises:
             RecipeError: A selector matches nothing (unless ``params_strict`` is off), or all would be frozen.
+            InputError: With several ranks, it would let a parameter learn whose gradients they do not average.
         """
         self._params = self._selected(run.model)
+        if self.trainable and several_ranks():
+            self._check_averaged()
         chosen = {id(p) for p in self._params.values()}
         if not self.trainable and not any(p.requires_grad and id(p) not in chosen for p in run.model.parameters()):
             raise RecipeError(f"{self.key}: params {self.params!r} would freeze every parameter, leaving none to train")
         held = {id(p) for group in run.optimizer.param_groups for p in group["params"]}
         if outside := [name for name, p in self._params.items() if self.trainable and id(p) not in held]:
             log.warning("%s: the optimizer does not hold %s, so they will not learn", self.key, ", ".join(outside))
+
+    def _check_averaged(self) -> None:
+        if frozen := [name for name, p in self._params.items() if not p.requires_grad]:
+            raise InputError(
+                f"{self.key} would let {', '.join(frozen[:5])} learn, frozen when the model was wrapped for several ranks, "
+                "which then average no gradient of it: leave requires_grad on, and freeze it until then with a "
+                "TrainableParamsModifier of trainable: false"
+            )
 
     def _selected(self, model: nn.Module) -> dict[str, nn.Parameter]:
         if self.params_strict:
@@ -104,14 +117,19 @@ class TrainableParamsModifier(Modifier):
         if self._before:
             return
         for name, parameter in self._params.items():
-            self._before[name] = parameter.requires_grad
-            parameter.requires_grad_(self.trainable)
+            self._before[name] = learns(parameter)
+            let_learn(parameter, self.trainable)
             parameter.grad = None
+
+    def on_gradients(self, run: Run) -> None:
+        """Leave the optimizer no gradient of what is frozen."""
+        for parameter in self._params.values():
+            drop_gradient(parameter)
 
     def on_end(self, run: Run) -> None:
         """Switch back."""
         for name, before in self._before.items():
-            self._params[name].requires_grad_(before)
+            let_learn(self._params[name], before)
         self._before = {}
 
     def on_detach(self, run: Run) -> None:
@@ -120,7 +138,7 @@ class TrainableParamsModifier(Modifier):
 
     def state_dict(self) -> dict[str, Any]:
         """While active: what each parameter was before, and is now."""
-        return {"before": dict(self._before), "now": {n: self._params[n].requires_grad for n in self._before}}
+        return {"before": dict(self._before), "now": {n: learns(self._params[n]) for n in self._before}}
 
     def load_state_dict(self, state: Mapping[str, Any], run: Run) -> None:
         """Freeze again what was frozen.
@@ -132,7 +150,7 @@ class TrainableParamsModifier(Modifier):
             raise StateError(f"{self.key}: the saved state is of other parameters: {', '.join(unknown)}")
         self._before = dict(state["before"])
         for name, now in state["now"].items():
-            self._params[name].requires_grad_(now)
+            let_learn(self._params[name], now)
 
 
 def select_leniently(model: nn.Module, selectors: Sequence[str] | str, key: str) -> dict[str, nn.Parameter]:

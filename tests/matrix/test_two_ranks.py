@@ -12,7 +12,7 @@ import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
 from sparsify.state import read_state, write_state
-from tests.matrix.settings import PAIRS, SETTINGS
+from tests.matrix.settings import PAIRS, SETTINGS, Setting
 from tests.matrix.world import EPOCHS, STEPS_PER_EPOCH, TOTAL, World, assert_same, batch
 
 RECIPES = {
@@ -20,6 +20,9 @@ RECIPES = {
     "prune, teach layers": PAIRS["prune while layers are taught"].recipe,
     "prune, learn step sizes": PAIRS["prune, then learn step sizes"].recipe,
     "global pruning": SETTINGS["GlobalMagnitudePruningModifier"].recipe,
+    "global pruning, frozen for a while": Setting(
+        "\n".join(SETTINGS[name].body for name in ("GlobalMagnitudePruningModifier", "TrainableParamsModifier"))
+    ).recipe,
     "AC/DC": SETTINGS["ACDCPruningModifier"].recipe,
     "units, removed at the end": SETTINGS["LayerThinningModifier"].recipe,
     "taylor scores": PAIRS["taylor scores over all layers"].recipe,
