@@ -13,7 +13,7 @@ from sparsify.analysis.report import quantized
 from sparsify.errors import CheckFailed, InputError
 from sparsify.export.graph import FloatOp, Operators, load_graph, operators
 from sparsify.export.module import Inputs, open_module
-from sparsify.export.parity import Divergence, Parity, first_divergence, measure
+from sparsify.export.parity import Divergence, Parity, errors_of_both, first_divergence, measure
 from sparsify.export.samples import Batch, Sample
 from sparsify.export.session import fixed_shape, open_session
 from sparsify.export.source import Source, open_source
@@ -58,6 +58,8 @@ class Verification:
     def warnings(self) -> tuple[str, ...]:
         """What is not wrong but should be known, one line each."""
         said = []
+        if self.parity.passed and self.parity.torch_error is not None:
+            said.append(f"small roundings move this model's predictions: {self.parity.summary()}")
         if self.expected_int8:
             names = ", ".join(f"{op.layer} ({op.op})" for op in self.expected_int8)
             said.append(f"ONNX Runtime runs these in float although the recipe quantizes them: {names}")
@@ -68,7 +70,7 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether logits are within tolerance and every weight is the model's."""
+        """Whether logits are as they should be and every weight is the model's."""
         return not self.problems
 
     def check(self) -> None:
@@ -171,6 +173,9 @@ def verify_source(
     """:func:`verify` for a model that is loaded and inputs that are encoded."""
     model, outputs = source.model, source.task.outputs
     parity = measure(model, path, batches, outputs, precision=source.precision, data=data, tolerance=tolerance)
+    if not parity.passed and parity.precision != "fp32" and tolerance is None:
+        torch_error, file_error = errors_of_both(model, path, batches, outputs)
+        parity = replace(parity, torch_error=torch_error, file_error=file_error)
     modules = dict(model.named_modules())
     names = [name for name in modules if name]
     found = operators(path, names)

@@ -54,7 +54,7 @@ def figures(args: argparse.Namespace, model: str, folder: Path, approach: str | 
     saved = folder / "torch" if approach else Path(model)
     deployment = folder / "deployment"
     if not (deployment / "model.onnx").is_file():
-        command("sparsify-export", "--model_path", str(saved), "--output_dir", str(deployment))
+        command("sparsify-export", "--model_path", str(saved), "--output_dir", str(deployment), *args.export)
     return found | {"bytes": float((deployment / "model.onnx").stat().st_size)}
 
 
@@ -75,6 +75,9 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=100.0, help="points in 1.0 of the metric (1 where it is points)")
     parser.add_argument("--output_dir", type=Path, required=True)
     parser.add_argument("--flags", type=shlex.split, default=[], help="of sparsify-train: files and lengths")
+    parser.add_argument(
+        "--export", type=shlex.split, default=[], help="of sparsify-export: samples to check the file on"
+    )
     parser.add_argument("--timing", type=shlex.split, default=[], help="of sparsify-benchmark")
     parser.add_argument("--no_timing", action="store_true")
     args = parser.parse_args()

@@ -15,6 +15,7 @@ from onnx import numpy_helper
 
 from sparsify import verify
 from sparsify.errors import CheckFailed, InputError
+from sparsify.export import parity
 from sparsify.export.graph import load_graph
 from sparsify.export.parity import first_divergence, measure
 from sparsify.export.samples import Batch, generate
@@ -72,6 +73,22 @@ def test_int8(tiny_int8_model, tiny_int8_deployment: Path, tiny_tokenizer) -> No
     assert result.operators.int8_ops >= 13
     assert result.expected_int8 == ()
     assert {check.dtype for check in result.weights} == {"int8"}
+
+
+def test_a_file_as_near_to_the_exact_model_as_torch_is_passes_with_a_warning(
+    tiny_int8_model, tiny_int8_deployment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parity, "INT8_TOLERANCE", -1.0)  # agreement can never be enough
+    right = verify(tiny_int8_model, tiny_int8_deployment)
+    assert right.passed
+    assert "small roundings move this model's predictions" in right.warnings[0]
+    assert "from the model in double precision" in right.warnings[0]
+    wrong = verify(perturbed(tiny_int8_model), tiny_int8_deployment)
+    assert not wrong.parity.passed
+    assert wrong.parity.file_error > 10 * wrong.parity.torch_error
+    asked = verify(tiny_int8_model, tiny_int8_deployment, tolerance=-1.0)  # who names a tolerance is held to it
+    assert not asked.passed
+    assert asked.parity.torch_error is None
 
 
 def test_int8_weights_that_differ_by_one_are_found(tiny_int8_model, tiny_int8_deployment: Path) -> None:
