@@ -180,7 +180,8 @@ def errors_of_both(
     session, exact = open_session(path), copy.deepcopy(model).double()
     totals, values = np.zeros(2), 0
     for batch in batches:
-        true, ours = (torch_outputs(m, batch.inputs, outputs) for m in (exact, model))
+        precise = {name: v.astype(np.float64) if v.dtype.kind == "f" else v for name, v in batch.inputs.items()}
+        true, ours = torch_outputs(exact, precise, outputs), torch_outputs(model, batch.inputs, outputs)
         theirs = session.run(list(outputs), batch.inputs)
         for name, wanted, *both in zip(outputs, true, ours, theirs, strict=True):
             gaps = [np.abs(found - wanted)[_real(name, wanted, batch)] for found in both]
