@@ -180,13 +180,25 @@ def _once(named: Iterable[tuple[str, T]]) -> Iterator[tuple[str, T]]:
             yield name, item
 
 
+def compiled(selector: str) -> re.Pattern[str]:
+    """The pattern of a selector that begins with ``re:``.
+
+    Raises:
+        ValueError: It is none; the text says why.
+    """
+    try:
+        return re.compile(selector.removeprefix("re:"))
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+
+
 def _by_name(selector: str, problems: list[Problem]) -> Callable[[str, object], bool] | None:
     if not selector.startswith("re:"):
         wanted = clean_name(selector)
         return lambda name, item: name in (wanted, selector)
     try:
-        pattern = re.compile(selector[3:])
-    except re.error as error:
+        pattern = compiled(selector)
+    except ValueError as error:
         problems.append(Problem(f"{selector!r} is not a regular expression: {error}"))
         return None
     return lambda name, item: pattern.match(name) is not None

@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from sparsify.distributed import several_ranks
 from sparsify.errors import InputError, StateError
 
 
@@ -62,7 +63,7 @@ class Projections:
         if self._optimizer is None:
             return
         gradients = [m.weight.grad for m in self._maps.values() if m.weight.grad is not None]
-        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        if several_ranks():
             for gradient in gradients:
                 dist.all_reduce(gradient)
                 gradient /= dist.get_world_size()

@@ -7,6 +7,8 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from sparsify.distributed import in_group
+
 # By parameter, not by modifier: several modifiers may switch one parameter, and the last one counts.
 _held: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
@@ -27,7 +29,7 @@ def let_learn(parameter: nn.Parameter, learn: bool) -> None:
         handle.remove()
         del _held[parameter]
         parameter.grad = None  # of a backward that came before this: zeros, which momentum and weight decay would use
-    if not learn and parameter.requires_grad and _in_group():
+    if not learn and parameter.requires_grad and in_group():
         # Zero, not dropped later alone: the norm that gradients are clipped by must not count it.
         _held[parameter] = parameter.register_hook(torch.zeros_like)  # type: ignore[no-untyped-call]
     else:
@@ -38,12 +40,3 @@ def drop_gradient(parameter: nn.Parameter) -> None:
     """Just before the optimizer's step: without a gradient neither weight decay nor momentum moves it."""
     if parameter in _held:
         parameter.grad = None
-
-
-def several_ranks() -> bool:
-    """Whether there are other ranks, with which gradients are averaged."""
-    return _in_group() and torch.distributed.get_world_size() > 1
-
-
-def _in_group() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -17,7 +16,7 @@ from sparsify.pruning.masks import RATIO_SLACK, Scope, compute_masks
 from sparsify.pruning.patterns import parse_pattern
 from sparsify.pruning.score_set import ScoreSet
 from sparsify.pruning.shrink import Shrinkage
-from sparsify.select import ALL_PRUNABLE, TOKENS, select_parameters
+from sparsify.select import ALL_PRUNABLE, TOKENS, compiled, select_parameters
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +37,8 @@ def _mask_type(value: object) -> str | list[int]:
 def _compiles(selector: str) -> str:
     if selector.startswith("re:"):
         try:
-            re.compile(selector[3:])
-        except (re.error, OverflowError, RecursionError) as error:
+            compiled(selector)
+        except ValueError as error:
             raise ValueError(f"not a regular expression: {error}") from error
     return selector
 

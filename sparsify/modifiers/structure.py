@@ -6,11 +6,11 @@ import logging
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-import torch.distributed
 from pydantic import Field, PrivateAttr
 from torch import nn
 
 from sparsify.clock import Clock
+from sparsify.distributed import several_ranks
 from sparsify.modifiers.base import Flag, Modifier, Run
 from sparsify.modifiers.registry import register
 from sparsify.pruning.shrink import apply_widths, shrink, widths_of
@@ -83,7 +83,7 @@ class LayerThinningModifier(Modifier):
 
     def on_update(self, run: Run) -> None:
         """Remove what is dead."""
-        if _several_ranks() and run.clock.step < run.clock.total_steps:
+        if several_ranks() and run.clock.step < run.clock.total_steps:
             logger.warning("%s waits for the end of the run: there are several ranks", self.key)
             return
         change = shrink(run.model, run.optimizer, _TYPES[self.structure_type], self.multiple_of, self.strict)
@@ -101,11 +101,3 @@ class LayerThinningModifier(Modifier):
     def load_state_dict(self, state: Mapping[str, Any], run: Run) -> None:
         """Take back what was removed; the model has had its shape since before its weights were loaded."""
         self._removals, self._widths = int(state["removals"]), dict(state["widths"])
-
-
-def _several_ranks() -> bool:
-    return (
-        torch.distributed.is_available()
-        and torch.distributed.is_initialized()
-        and torch.distributed.get_world_size() > 1
-    )

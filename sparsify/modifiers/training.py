@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 from pydantic import Field, PrivateAttr
 from torch import nn
 
+from sparsify.distributed import several_ranks
 from sparsify.errors import InputError, RecipeError, StateError
 from sparsify.modifiers.base import Flag, Modifier, Run, SetOnce
-from sparsify.modifiers.freezing import drop_gradient, learns, let_learn, several_ranks
+from sparsify.modifiers.freezing import drop_gradient, learns, let_learn
 from sparsify.modifiers.registry import register
 from sparsify.select import select_parameters
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 import torch.distributed as dist
 
+from sparsify.distributed import several_ranks
 from sparsify.quantization.fake_quant import ActivationQuant
 
 
@@ -17,7 +18,7 @@ def average_ranges(quantizers: Sequence[ActivationQuant]) -> None:
     It is the mean, which for a moving average is the average over all ranks' batches; for quantizers that ``widen``, the
     widest. One that no rank has used stays without a range. Without torch.distributed, nothing.
     """
-    if not (quantizers and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+    if not (quantizers and several_ranks()):
         return
     bounds = torch.stack([fq.bounds for fq in quantizers])
     seen = torch.stack([fq.count for fq in quantizers]).gt(0).to(bounds)
