@@ -216,6 +216,7 @@ class ModifierManager:
         run = self.start(plain, unwrap_optimizer(optimizer), clock, teacher)
         try:
             yield run
+            run.warn_unfinished()
         finally:
             run.close()
 

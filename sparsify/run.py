@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,9 +14,13 @@ from torch.utils.hooks import RemovableHandle
 from sparsify.clock import Clock
 from sparsify.errors import InputError, Problem, RecipeError, StateError
 from sparsify.modifiers.base import LearningRateBase, Modifier
+from sparsify.modifiers.post_training import PostTrainingQuantizationModifier
 from sparsify.pruning.shrink import Shrinkage
 
+logger = logging.getLogger(__name__)
 _STATE_VERSION = 1
+_CHANGES = ("pruning", "structure", "quantization")
+"""Kinds of modifiers that leave the model another one."""
 
 
 class Phase:
@@ -129,6 +134,17 @@ class TrainingRun:
             self.optimizer.register_step_post_hook(self._after_step),
         ]
 
+    def warn_unfinished(self) -> None:
+        """Say so if training stopped before the model is what the recipe says; nothing where no step was taken."""
+        lacks = self.unfinished() if self.clock.step else []
+        if lacks:
+            logger.warning(
+                "training stopped at epoch %.4g of %g, and the model is not yet what the recipe says: %s",
+                self.clock.epoch,
+                self.clock.epoch_of(self.clock.total_steps),
+                "; ".join(lacks),
+            )
+
     def close(self) -> None:
         """Remove the hooks and leave the model clean; safe to call twice."""
         if not self._handles:
@@ -230,6 +246,22 @@ class TrainingRun:
                 phase.ended = True
                 phase.modifier.on_end(self)
         self.finished = True
+
+    def unfinished(self) -> list[str]:
+        """What the model lacks where training stops before its end: a line for each part of the recipe not done."""
+        if self.finished:
+            return []
+        return [line for phase in self.phases if (line := self._lacks(phase))]
+
+    def _lacks(self, phase: Phase) -> str | None:
+        modifier = phase.modifier
+        if modifier.kind not in _CHANGES or isinstance(modifier, PostTrainingQuantizationModifier):
+            return None
+        if not phase.started:
+            return f"{modifier.title} begins at epoch {modifier.start:g}"
+        if phase.active and phase.end is not None and any(step > self._begun for step in phase.updates):
+            return f"{modifier.title} ends at epoch {modifier.end:g}"
+        return None
 
     def resized(self, change: Shrinkage) -> None:
         """Tell every modifier that parts of the model were removed."""

@@ -82,7 +82,8 @@ class RecipeCallback(TrainerCallback):
             )
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Leave the model clean."""
+        """Leave the model clean, and say so if it is not yet what the recipe says."""
+        self._wrapped.live.warn_unfinished()
         self._wrapped.live.close()
 
 

@@ -55,7 +55,7 @@ class PostTrainingQuantizationModifier(Modifier):
     scheme: str | dict[str, Any] | None = Field(
         None, description="default, deepsparse, tensorrt, or {weights, input_activations}"
     )
-    scheme_overrides: dict[str, Any] | None = Field(
+    scheme_overrides: dict[Selector, Any] | None = Field(
         None, description="schemes by module name, 're:PATTERN' or class; null leaves it float"
     )
     ignore: list[Selector] | None = Field(None, description="names, 're:PATTERN' or classes of modules that stay float")

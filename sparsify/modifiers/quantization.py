@@ -128,7 +128,7 @@ class QuantizationModifier(Modifier):
         description="default, deepsparse, tensorrt, or {weights, input_activations, output_activations} with num_bits, "
         "symmetric, strategy, group_size",
     )
-    scheme_overrides: dict[str, Any] | None = Field(
+    scheme_overrides: dict[Selector, Any] | None = Field(
         None, description="schemes by module name, 're:PATTERN' or class; null leaves it float"
     )
     ignore: list[Selector] | None = Field(None, description="names, 're:PATTERN' or classes of modules that stay float")

@@ -231,7 +231,8 @@ def _names(name: str, field: FieldInfo) -> list[str]:
 def _plain(detail: ErrorDetails) -> FieldPath:
     """Where in the fields, without pydantic's names of validators and of a union's branches."""
     loc = detail["loc"]
-    return (*loc[:1], *(part for part in loc[1:] if isinstance(part, int) or not _is_branch(part)))
+    inner = [part for part in loc[1:] if isinstance(part, int) or not _is_branch(part)]
+    return (*loc[:1], *("__key__" if part == _KEY_OF else part for part in inner))
 
 
 def _is_branch(part: str) -> bool:
@@ -239,6 +240,8 @@ def _is_branch(part: str) -> bool:
 
 
 _KINDS = {"str": str, "int": int, "float": float, "bool": bool, "none": type(None)}
+_KEY_OF = "[key]"
+"""What pydantic puts behind a key of a mapping when the key itself is wrong."""
 _LENGTHY = 60
 
 

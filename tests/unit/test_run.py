@@ -50,6 +50,38 @@ def test_finish_makes_up_for_steps_that_were_skipped() -> None:
     assert (world.model.fc2.weight == 0).float().mean() == pytest.approx(0.75, abs=0.01)
 
 
+def test_a_loop_that_stops_early_is_told_what_the_model_lacks(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(GM + "  - !QuantizationModifier {start_epoch: 2.5}\n")
+    with world.manager.attach(world.model, world.optimizer, STEPS_PER_EPOCH, epochs=EPOCHS) as run:
+        for number in range(5):
+            step(world, number)
+        lacks = run.unfinished()
+    assert len(lacks) == 2
+    assert "GMPruningModifier" in lacks[0]
+    assert "QuantizationModifier" in lacks[1]
+    assert lacks[1].endswith("begins at epoch 2.5")
+    assert f"training stopped at epoch {5 / STEPS_PER_EPOCH:.4g} of {EPOCHS}" in caplog.text
+    assert "; ".join(lacks) in caplog.text
+
+
+def test_a_loop_that_runs_to_its_end_is_told_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(GM)
+    with world.manager.attach(world.model, world.optimizer, STEPS_PER_EPOCH, epochs=EPOCHS) as run:
+        for number in range(EPOCHS * STEPS_PER_EPOCH):
+            step(world, number)
+        assert run.unfinished() == []
+    assert "training stopped" not in caplog.text
+
+
+def test_pruning_that_is_done_lacks_nothing_when_the_run_stops() -> None:
+    world = World(GM)
+    with world.manager.attach(world.model, world.optimizer, STEPS_PER_EPOCH, epochs=EPOCHS) as run:
+        for number in range(EPOCHS * STEPS_PER_EPOCH - 1):
+            step(world, number)
+        assert not run.finished
+        assert run.unfinished() == []
+
+
 def test_a_foreign_scheduler_is_an_error() -> None:
     world = World(SETTINGS["LearningRateFunctionModifier"].recipe)
     schedule = torch.optim.lr_scheduler.StepLR(world.optimizer, 1)

@@ -188,6 +188,21 @@ def test_best_metric_of_an_earlier_phase_is_forgotten(tmp_path: Path) -> None:
     assert all(q.enabled for q in quantizers(trainer.model).values())
 
 
+def test_a_callback_that_stops_training_early_is_answered_with_what_is_missing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Stop(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            control.should_training_stop = state.global_step == 10
+
+    trainer = make_trainer(tmp_path)
+    trainer.add_callback(Stop())
+    trainer.train()
+    assert "training stopped at epoch 1.25 of 4" in caplog.text
+    assert "GMPruningModifier (modifiers[2]) ends at epoch 2" in caplog.text
+    assert "QuantizationModifier (modifiers[3]) begins at epoch 2.5" in caplog.text
+
+
 def test_distillation_is_scaled_as_the_trainer_scales_its_loss(tmp_path: Path) -> None:
     """Half the batch twice gives the gradient of the whole batch, with the term that distillation adds."""
 
