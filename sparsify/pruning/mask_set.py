@@ -12,6 +12,9 @@ from sparsify.errors import SparsifyError, StateError
 from sparsify.pruning.order import all_finite
 from sparsify.pruning.resize import Cuts
 
+_INTEGER = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""By bytes of a weight."""
+
 
 class MaskSet:
     """Boolean masks by parameter name, and the parameters they are held on.
@@ -35,15 +38,16 @@ class MaskSet:
         self.masks = {name: mask for name, mask in masks.items() if kept[name] < mask.numel()}
         self._zeros = {name: mask.numel() - kept[name] for name, mask in self.masks.items()}
         self._weights = [self.parameters[name] for name in self.masks]
-        # The same bytes read as int8: multiplying by bool costs twice as much.
+        # The same bytes read as integers: multiplying by bool costs twice as much.
         self._factors = [mask.view(torch.int8) for mask in self.masks.values()]
 
     @torch.no_grad()
     def apply(self) -> None:
         """Zero what is masked, in place."""
         if self._weights:
-            torch._foreach_mul_(self._weights, self._factors)
-            torch._foreach_add_(self._weights, 0.0)  # -0.0 becomes 0.0: equal bits for hashing and compression
+            # Bits times 0 or 1 in one pass: a float product would leave -0.0 (unequal bits for hashing) and NaN.
+            bits = [weight.view(_INTEGER[weight.element_size()]) for weight in self._weights]
+            torch._foreach_mul_(bits, self._factors)
 
     def resize(self, cuts: Cuts) -> None:
         """Cut the masks of parameters that were cut."""
@@ -54,7 +58,7 @@ class MaskSet:
         self.replace(masks)
 
     def check_finite(self) -> None:
-        """Raise SparsifyError if a parameter holds NaN or infinity: times zero they would stay NaN for ever."""
+        """Raise SparsifyError if a parameter holds NaN or infinity: by those no mask can be chosen."""
         bad = [name for name, weight in self.parameters.items() if not all_finite(weight)]
         if bad:
             shown = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")

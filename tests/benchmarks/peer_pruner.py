@@ -73,7 +73,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pattern", default="2:4")
     parser.add_argument("--sparsity", type=float, default=0.5)
-    parser.add_argument("--decay", default="exp", help="exp (its default), cubic, linear or cos")
+    parser.add_argument("--decay", default="exp", help="its names: exp (default), linear, cos, cube")
     parser.add_argument("--scope", default="global")
     parser.add_argument("--epochs", type=float, default=2.0, help="over which sparsity grows")
     parser.add_argument("--updates", type=int, default=40)

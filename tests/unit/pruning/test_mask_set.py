@@ -35,6 +35,34 @@ def test_apply_zeroes_in_place_keeps_the_rest_and_the_dtype(dtype: torch.dtype) 
     assert after.is_leaf
 
 
+def test_masks_hold_on_weights_in_any_memory_format() -> None:
+    weight = nn.Parameter(torch.randn(4, 3, 2, 2).to(memory_format=torch.channels_last))
+    before, mask = weight.detach().clone(), torch.rand(4, 3, 2, 2) > 0.5
+    held = MaskSet({"w": weight})
+    held.replace({"w": mask})
+    held.apply()
+    assert torch.equal(weight, before.masked_fill(~mask, 0.0))
+
+
+def test_masks_hold_after_the_data_of_a_parameter_was_exchanged() -> None:
+    parameters, held = make()
+    mask = torch.rand(5, 7) > 0.5
+    held.replace({"a.weight": mask})
+    parameters["a.weight"].data = torch.ones(5, 7, dtype=torch.bfloat16)
+    held.apply()
+    assert torch.equal(parameters["a.weight"] != 0, mask)
+
+
+def test_backward_through_a_weight_that_was_masked_meanwhile_is_an_error() -> None:
+    weight = nn.Parameter(torch.randn(3))
+    held = MaskSet({"w": weight})
+    held.replace({"w": torch.tensor([True, False, True])})
+    loss = weight.square().sum()
+    held.apply()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
 def test_a_mask_that_keeps_everything_is_not_stored() -> None:
     _, held = make()
     held.replace({"a.weight": torch.ones(5, 7, dtype=torch.bool), "b": torch.tensor([True, False, True])})
@@ -64,9 +92,11 @@ def test_not_finite_weights_are_an_error_with_their_names() -> None:
     parameters, held = make()
     held.check_finite()
     with torch.no_grad():
-        parameters["b"][1] = float("inf")
+        parameters["b"][:2] = float("inf")
     held.replace({"b": torch.tensor([True, False, True])})
-    held.apply()  # inf * 0 is NaN: that must not pass unseen
+    held.apply()
+    assert parameters["b"][0].isinf()
+    assert parameters["b"][1] == 0  # what is masked is zero, whatever it was
     with pytest.raises(SparsifyError, match=r"not finite: b\. Training has diverged"):
         held.check_finite()
 
