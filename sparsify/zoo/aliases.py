@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sparsify.errors import ZooError
-from sparsify.zoo.settings import Settings, packaged
-from sparsify.zoo.stub import PREFIX, parse_stub
+from sparsify.zoo.settings import Settings, config_file, packaged
+from sparsify.zoo.stub import PREFIX, Stub, parse_stub
 from sparsify.zoo.textfile import read_yaml
 
 FILE = "aliases.yaml"
@@ -37,8 +37,11 @@ def find_alias(stub: str, settings: Settings) -> Alias | None:
     Raises:
         ZooError: The alias file is wrong.
     """
-    if own := {parse_stub(name).base: to for name, to in settings.aliases.items()}.get(stub):
-        return Alias(own, checked=True, note="your configuration")
+    for name, to in settings.aliases.items():
+        if _stub(name, f"{config_file()}: aliases").base == stub:
+            if to.startswith(PREFIX):
+                _stub(to, f"{config_file()}: aliases")
+            return Alias(to, checked=True, note="your configuration")
     return read_aliases(packaged() / FILE).get(stub)
 
 
@@ -55,13 +58,22 @@ def read_aliases(file: Path) -> Mapping[str, Alias]:
     listed = raw.get("aliases") if isinstance(raw, dict) else None
     if not isinstance(listed, dict):
         raise ZooError(f"{file}: it has no aliases")
-    return {parse_stub(str(name)).base: _alias(str(name), value, file) for name, value in listed.items()}
+    return {_stub(str(name), str(file)).base: _alias(str(name), value, file) for name, value in listed.items()}
 
 
 def _alias(name: str, value: object, file: Path) -> Alias:
     if not isinstance(value, dict) or set(value) - _FIELDS or not isinstance(value.get("to"), str):
         raise ZooError(f"{file}: {name}: an alias has to, checked and note")
-    to = value["to"]
+    to, checked = value["to"], value.get("checked", False)
+    if not isinstance(checked, bool):
+        raise ZooError(f"{file}: {name}: checked is true or false, got {checked!r}")
     if to.startswith(PREFIX):
-        parse_stub(to)
-    return Alias(to, bool(value.get("checked", False)), str(value.get("note", "")))
+        _stub(to, f"{file}: {name}")
+    return Alias(to, checked, str(value.get("note", "")))
+
+
+def _stub(text: str, where: str) -> Stub:
+    try:
+        return parse_stub(text)
+    except ZooError as error:
+        raise ZooError(f"{where}: {error}") from None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 import tarfile
 import tempfile
 import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from sparsify.errors import ZooError
 from sparsify.zoo import cache
@@ -45,6 +46,7 @@ def unpacked(archive: Path, name: str, folder: Path) -> Path:
             _unpack(archive, stage)
             inner = list(stage.iterdir())
             source = inner[0] if len(inner) == 1 and inner[0].is_dir() and inner[0].name == name else stage
+            os.chmod(source, 0o777 & ~cache.umask())  # mkdtemp's folders are the user's alone
             os.replace(source, target)
         finally:
             shutil.rmtree(stage, ignore_errors=True)
@@ -56,7 +58,7 @@ def _unpack(archive: Path, stage: Path) -> None:
     left = min(MAX_BYTES, max(archive.stat().st_size, 2**16) * _RATIO)
     names: list[str] = []
     try:
-        with tarfile.open(archive, "r:*") as tar:
+        with _opened(archive) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
             for member in tar:
                 name = member.name.removeprefix("./").rstrip("/")
                 if member.isdir():
@@ -72,14 +74,29 @@ def _unpack(archive: Path, stage: Path) -> None:
                 if len(names) > MAX_FILES or member.size > left:
                     raise ZooError(f"{where}: unpacks to more than is believable; refused")
                 left -= member.size
-                stream = tar.extractfile(member)
-                if stream is not None:
-                    _copy(stream, stage / safe(name, where), member.size)
+                content = tar.extractfile(member)
+                if content is not None:
+                    _copy(content, stage / safe(name, where), member.size)
+            _finish(stream, left, where)
     except (tarfile.TarError, EOFError, zlib.error, ValueError, OverflowError, RecursionError, LookupError) as error:
         raise ZooError(f"{where}: not an archive that can be read ({type(error).__name__})") from error
     except OSError as error:
         raise ZooError(f"{where}: cannot be unpacked ({error.strerror or error})") from error
     safe_set(names, where)
+
+
+def _opened(archive: Path) -> BinaryIO:
+    with archive.open("rb") as stream:
+        zipped = stream.read(2) == b"\x1f\x8b"
+    return cast(BinaryIO, gzip.open(archive)) if zipped else archive.open("rb")
+
+
+def _finish(stream: BinaryIO, left: int, where: str) -> None:
+    """Read on to the end of the archive: gzip's checksum stands there, and is compared only then."""
+    while chunk := stream.read(_CHUNK):
+        left -= len(chunk)
+        if left < 0:
+            raise ZooError(f"{where}: unpacks to more than is believable; refused")
 
 
 def _copy(stream: object, path: Path, size: int) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -15,7 +16,8 @@ from sparsify.errors import ZooError
 from sparsify.zoo.manifest import FileRecord, digest
 from sparsify.zoo.names import shown
 
-_verified: set[tuple[str, int, int, str]] = set()
+_verified: set[tuple[str, int, int, int, int, str]] = set()
+_asking_umask = threading.Lock()
 
 
 def root_folder(cache: Path, url: str) -> Path:
@@ -52,8 +54,9 @@ def write(path: Path, data: bytes) -> None:
 
 def umask() -> int:
     """The process's file mode mask."""
-    mask = os.umask(0o022)
-    os.umask(mask)
+    with _asking_umask:  # two at once would leave each other's mask behind
+        mask = os.umask(0o077)
+        os.umask(mask)
     return mask
 
 
@@ -82,7 +85,8 @@ def matches(path: Path, file: FileRecord) -> bool:
             return False
         if file.sha256 is None:
             return True
-        key = (str(path), stat.st_mtime_ns, stat.st_size, file.sha256)
+        # copies that keep times (cp -p, rsync -t) are told by inode and time of change
+        key = (str(path), stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, file.sha256)
         if key not in _verified:
             if digest(path) != file.sha256:
                 return False

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _INDEX = f"{OLD_WEIGHTS}.index.json"
+_WEIGHTS = re.compile(r"model[^/]*\.safetensors")
+"""Names that a loader takes for the weights before it looks for pickled ones."""
 
 
 def converted(folder: Path, files: list[Path], cache_folder: Path) -> Path:
@@ -36,14 +40,11 @@ def converted(folder: Path, files: list[Path], cache_folder: Path) -> Path:
         ZooError: The weights are damaged, or hold anything but tensors.
     """
     old = sorted(path for path in files if path.parent == folder and is_old_weights(path.name))
-    if not old or any(path.suffix == ".safetensors" for path in files):
+    if not old or any(path.parent == folder and _WEIGHTS.fullmatch(path.name) for path in files):
         return folder
-    key = "-".join(digest(path)[:16] for path in old)[:64]
     others = [path for path in files if path.parent == folder and path not in old and path.name != _INDEX]
-    about = "-".join(digest(path)[:16] for path in sorted(others))
-    import hashlib
-
-    target = cache_folder / "converted" / hashlib.sha256(f"{key}/{about}".encode()).hexdigest()[:32]
+    key = json.dumps([[(path.name, digest(path)) for path in sorted(paths)] for paths in (old, others)])
+    target = cache_folder / "converted" / hashlib.sha256(key.encode()).hexdigest()[:32]
     if target.is_dir():
         return target
     with cache.locked(target), cache.told(target):
@@ -77,7 +78,7 @@ def read_pickled(path: Path) -> dict[str, Tensor]:
     """Tensors of a pickled state dict, each with memory of its own.
 
     Raises:
-        ZooError: Damaged, or with anything in it but names and tensors.
+        ZooError: Damaged, or with anything in it but names and dense tensors.
     """
     import torch
 
@@ -96,4 +97,24 @@ def read_pickled(path: Path) -> dict[str, Tensor]:
     wrong = next((n for n, t in state.items() if not isinstance(n, str) or not isinstance(t, torch.Tensor)), None)
     if wrong is not None:
         raise ZooError(f"{path}: {str(wrong)[:80]!r} is no tensor; weights hold tensors only")
+    odd = next((name for name, tensor in state.items() if not _storable(tensor)), None)
+    if odd is not None:
+        kind = "quantized" if state[odd].is_quantized else f"{state[odd].layout}".removeprefix("torch.")
+        raise ZooError(
+            f"{path}: {odd[:80]!r} is a {kind} {state[odd].dtype} tensor on {state[odd].device.type}, which safetensors"
+            " does not hold; save it dense, in a number format of its own, and publish that"
+        )
     return {name: tensor.detach().clone().contiguous() for name, tensor in state.items()}
+
+
+def _storable(tensor: Tensor) -> bool:
+    import torch
+    from safetensors.torch import save
+
+    if tensor.is_nested or tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta:
+        return False
+    try:
+        save({"": torch.empty(0, dtype=tensor.dtype)})
+    except (LookupError, ValueError):
+        return False
+    return True

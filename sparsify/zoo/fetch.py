@@ -72,16 +72,16 @@ def fetch(source: Open, target: Path, file: FileRecord, where: str, progress: Pr
 def _download(source: Open, part: Path, file: FileRecord, where: str, progress: Progress) -> None:
     limit = MAX_BYTES if file.size is None else file.size
     for attempt in range(_TRIES):
-        done = part.stat().st_size if part.exists() else 0
-        if file.size is not None and done == file.size:
+        if part.exists() and part.stat().st_size == file.size:
             return
         try:
             _append(source, part, file, where, progress, limit)
-        except ZooUnreachable:
+        except ZooUnreachable as error:
             now = part.stat().st_size if part.exists() else 0
             if attempt == _TRIES - 1:
                 kept = f"; {now:,} bytes are kept, the next try goes on there" if now else ""
-                raise ZooUnreachable(f"{where}: the connection was cut {_TRIES} times{kept}") from None
+                reason = str(error).removeprefix(f"{where}: ")
+                raise ZooUnreachable(f"{where}: not fetched in {_TRIES} tries, the last: {reason}{kept}") from None
             time.sleep(_PAUSE * 2**attempt)
         else:
             return

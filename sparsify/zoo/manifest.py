@@ -121,7 +121,10 @@ def _check(manifest: Manifest, place: str, stub: str | None) -> None:
         raise ZooError(f"{place}: it lists itself")
     if bare := next((name for name, file in manifest.files.items() if file.sha256 is None or file.size is None), None):
         raise ZooError(f"{place}: {bare!r} has no sha256 or no size")
-    own = parse_stub(manifest.stub).base
+    try:
+        own = parse_stub(manifest.stub).base
+    except ZooError as error:
+        raise ZooError(f"{place}: {error}") from None
     if stub is not None and own != stub:
         raise ZooError(f"{place}: it is the manifest of {own}, and lies where {stub} belongs")
 

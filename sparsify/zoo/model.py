@@ -16,6 +16,7 @@ from pathlib import Path
 from sparsify.errors import ZooError
 from sparsify.zoo import cache, layout
 from sparsify.zoo.entry import Entry
+from sparsify.zoo.names import expanded
 from sparsify.zoo.registry import entry_in, resolve
 from sparsify.zoo.stub import is_stub
 
@@ -89,11 +90,11 @@ class Model:
 
     def __init__(self, source: str | os.PathLike[str], download_path: str | os.PathLike[str] | None = None) -> None:
         self.source = os.fspath(source)
-        entry = resolve(self.source) if is_stub(self.source) else entry_in(Path(self.source).expanduser())
+        entry = resolve(self.source) if is_stub(self.source) else entry_in(expanded(self.source))
         if entry is None:
             raise ZooError(f"{self.source}: neither a stub (zoo:...) nor a folder with a recipe or a model")
         self.entry: Entry = entry
-        self._target = Path(download_path).expanduser() if download_path is not None else None
+        self._target = expanded(download_path) if download_path is not None else None
 
     @property
     def recipes(self) -> Recipes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit, urlunsplit
@@ -15,6 +16,10 @@ MAX_BYTES = 64 * 2**30
 """Largest single file that is fetched."""
 _PART = re.compile(r"(?![. ])[\w@+=,()~. -]{1,120}(?<![. ])")
 _DEEPEST = 12
+_LONGEST = 200
+"""Bytes of one name: 255 is what file systems take, and a download puts something around it."""
+_NO_USER = ("github", "git")
+"""Protocols whose address has a repository where others have a user."""
 _SECRET = re.compile(r"(?i)([?&#][^\s'\"]*)|((?<=://)[^/\s'\"@]+@)")
 
 
@@ -31,9 +36,11 @@ def safe(name: object, where: str) -> PurePosixPath:
     if not isinstance(name, str):
         raise ZooError(f"{where}: a file's name is text, got {type(name).__name__}")
     parts = name.split("/")
-    if not 0 < len(parts) <= _DEEPEST or not all(map(_PART.fullmatch, parts)) or len(name.encode()) > 500:
+    fits = len(parts) <= _DEEPEST and all(_PART.fullmatch(part) and len(part.encode()) <= _LONGEST for part in parts)
+    if not fits or len(name.encode()) > 500:
         raise ZooError(
-            f"{where}: refused the file name {name[:80]!r}: it may not leave its folder, be hidden or hold odd signs"
+            f"{where}: refused the file name {name[:80]!r}: it may not leave its folder, be hidden, very long"
+            " or hold odd signs"
         )
     return PurePosixPath(name)
 
@@ -48,15 +55,19 @@ def safe_set(names: Iterable[object], where: str) -> None:
     folders: set[str] = set()
     for name in names:
         path = safe(name, where)
-        folded = str(path).casefold()
+        folded = _folded(path)
         if folded in files:
             raise ZooError(f"{where}: two files are named {str(path)!r}")
         files.add(folded)
-        folders |= {str(parent).casefold() for parent in path.parents}
+        folders |= {_folded(parent) for parent in path.parents}
         if len(files) > MAX_FILES:
             raise ZooError(f"{where}: more than {MAX_FILES} files")
     if both := files & folders:
         raise ZooError(f"{where}: {min(both)!r} is a file and a folder")
+
+
+def _folded(path: PurePosixPath) -> str:
+    return unicodedata.normalize("NFC", str(path)).casefold()
 
 
 def inside(root: Path, name: PurePosixPath | str) -> Path:
@@ -83,7 +94,13 @@ def shown(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return "<an address that cannot be read>"
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    host = parts.netloc if parts.scheme in _NO_USER else parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """A path with ``~`` replaced; as it is where there is no such user."""
+    return Path(os.path.expanduser(path))
 
 
 def redacted(text: str) -> str:

@@ -18,10 +18,10 @@ from sparsify.zoo import cache
 from sparsify.zoo.collect import collect
 from sparsify.zoo.filesystem import NotThere
 from sparsify.zoo.manifest import MANIFEST, Manifest, Metric, record
-from sparsify.zoo.names import inside
+from sparsify.zoo.names import expanded, inside
 from sparsify.zoo.remote import RemoteRoot
 from sparsify.zoo.roots import INDEX, FolderRoot, index_text, open_root
-from sparsify.zoo.settings import Place, current
+from sparsify.zoo.settings import current, place
 from sparsify.zoo.stub import parse_stub
 
 logger = logging.getLogger(__name__)
@@ -78,13 +78,13 @@ def publish(
     parsed = parse_stub(stub)
     if str(parsed) != parsed.base:
         raise ZooError(f"{stub}: an entry is published under its stub alone, without '?'")
-    found = collect(Path(folder).expanduser())
+    found = collect(expanded(folder))
     records = {name: record(path) for name, path in found.files.items()}
     manifest = Manifest(
         stub=parsed.base, files=records, base=base, task=task, licence=licence,
         metrics=list(metrics) if metrics is not None else None, packages=_versions(),
     )  # fmt: skip
-    root = open_root(Place(os.fspath(zoo)), current())
+    root = open_root(place(os.fspath(zoo)), current())
     done = Publication(manifest, root.shown, found.files, found.skipped)
     if isinstance(root, FolderRoot):
         _into_folder(root, done, replace, dry_run)

@@ -11,6 +11,7 @@ from sparsify.errors import ZooError, ZooUnreachable
 from sparsify.zoo.aliases import Alias, find_alias
 from sparsify.zoo.entry import Entry
 from sparsify.zoo.layout import choose_recipe, nearest
+from sparsify.zoo.names import expanded
 from sparsify.zoo.roots import FolderRoot, Root, listed, open_root
 from sparsify.zoo.settings import VARIABLE, Place, Settings, current, packaged, using
 from sparsify.zoo.stub import PREFIX, Stub, is_stub, parse_stub
@@ -36,12 +37,17 @@ def roots(settings: Settings | None = None) -> list[Root]:
     return [open_root(place, settings) for place in settings.places]
 
 
-def resolve(stub: str, *, zoo: Sequence[str | os.PathLike[str]] = (), offline: bool | None = None) -> Entry:
+def resolve(
+    stub: str,
+    *,
+    zoo: Sequence[str | os.PathLike[str]] | str | os.PathLike[str] = (),
+    offline: bool | None = None,
+) -> Entry:
     """The entry that a stub stands for.
 
     Args:
         stub: ``zoo:...``, long or short.
-        zoo: Roots that are searched before all others.
+        zoo: Roots that are searched before all others; one, or several.
         offline: Never use the network (default: the environment's and the configuration's word).
 
     Returns:
@@ -135,9 +141,12 @@ def _resolve(stub: Stub, kind: str, enough: Callable[[Entry], bool]) -> Entry:
 
 def _through(stub: Stub, alias: Alias, settings: Settings, searched: list[str]) -> Entry | None:
     if alias.to.startswith(PREFIX):
-        return _same(stub, alias, settings)
+        found = _same(stub, alias, settings)
+        searched.append(f"its alias {alias.to}")
+        return found
     if "://" not in alias.to:
-        entry = entry_in(Path(alias.to).expanduser())
+        entry = entry_in(expanded(alias.to))
+        searched.append(f"its alias {alias.to}")
         return Entry(stub, entry.root, entry.listing, settings.cache, alias.to) if entry else None
     from sparsify.zoo.remote import RemoteRoot
 

@@ -14,7 +14,7 @@ from sparsify.errors import ZooError
 from sparsify.zoo import cache
 from sparsify.zoo.layout import is_entry
 from sparsify.zoo.manifest import MANIFEST, MAX_MANIFEST, FileRecord, Manifest, read_manifest
-from sparsify.zoo.names import MAX_FILES, inside, safe, shown
+from sparsify.zoo.names import MAX_FILES, expanded, inside, safe, shown
 from sparsify.zoo.settings import Place, Settings
 from sparsify.zoo.stub import DEPTH, PREFIX, parse_stub
 
@@ -197,10 +197,12 @@ def open_root(place: Place, settings: Settings) -> Root:
     """The root at a folder or address.
 
     Raises:
-        ZooError: The address is not allowed.
+        ZooError: The address is not allowed, or empty.
     """
+    if not place.url.strip():
+        raise ZooError("the name of a zoo's root is empty; name a folder or an address (. is this folder)")
     if "://" not in place.url or place.url.startswith("file://"):
-        folder = Path(place.url.removeprefix("file://")).expanduser()
+        folder = expanded(place.url.removeprefix("file://"))
         if place.sparsezoo:
             from sparsify.zoo.sparsezoo import SparseZooCache
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -11,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from sparsify.errors import ZooError
+from sparsify.zoo.names import expanded
 
 VARIABLE = "SPARSIFY_ZOO"
 OFFLINE = "SPARSIFY_OFFLINE"
 CACHE = "SPARSIFY_CACHE"
 CONFIG = "SPARSIFY_CONFIG"
 OLD_CACHE = "SPARSEZOO_MODELS_PATH"
-_YES = ("1", "true", "yes", "on")
+_YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+_KEYS = ("aliases", "cache", "offline", "roots")
+_SCHEME = re.compile(r"[A-Za-z][\w+.-]*")
 
 Progress = Callable[[str, int | None, int], contextlib.AbstractContextManager[Callable[[int], None]]]
 """From label, total bytes and bytes already there to a context that takes the count of each piece."""
@@ -74,11 +79,14 @@ _override: ContextVar[_Override] = ContextVar("zoo_override")
 
 @contextlib.contextmanager
 def using(
-    zoo: Sequence[str | os.PathLike[str]] = (), offline: bool | None = None, progress: Progress | None = None
+    zoo: Sequence[str | os.PathLike[str]] | str | os.PathLike[str] = (),
+    offline: bool | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[None]:
     """While inside, look in these roots first (``--zoo``), stay offline (``--offline``), show progress."""
     old = _override.get(_NOTHING)
-    named = tuple(os.fspath(root) for root in zoo)
+    roots = (zoo,) if isinstance(zoo, str | os.PathLike) else zoo
+    named = tuple(os.fspath(root) for root in roots)
     new = replace(old, zoo=named + old.zoo)
     if offline is not None:
         new = replace(new, offline=offline)
@@ -95,24 +103,45 @@ def current() -> Settings:
     """What holds now: ``using``, the environment, the configuration file, SparseZoo's cache, the packaged recipes.
 
     Raises:
-        ZooError: The configuration file is wrong.
+        ZooError: The configuration file is wrong, or the environment's word on offline is neither yes nor no.
     """
     override, config = _override.get(_NOTHING), _config()
     offline = override.offline
     if offline is None:
-        offline = os.environ[OFFLINE].lower() in _YES if OFFLINE in os.environ else bool(config.get("offline", False))
+        offline = _told_offline() if os.environ.get(OFFLINE) else bool(config.get("offline", False))
     places = [
-        *(Place(root) for root in override.zoo),
-        *(Place(part) for part in split_roots(os.environ.get(VARIABLE, ""))),
+        *(_named(root, config) for root in override.zoo),
+        *(_named(part, config) for part in split_roots(os.environ.get(VARIABLE, ""))),
         *config.get("roots", ()),
         *([Place(str(old_cache()), sparsezoo=True)] if old_cache().is_dir() else ()),
         Place(str(packaged())),
     ]
     once: dict[str, Place] = {}
     for place in places:
-        once.setdefault(place.url, place)
+        once.setdefault(place.url.rstrip("/"), place)
     aliases = config.get("aliases", {})
     return Settings(tuple(once.values()), offline, cache_folder(config), aliases, override.progress or silent)
+
+
+def place(url: str) -> Place:
+    """A root that is named by its address, with the options that the configuration has for it.
+
+    Raises:
+        ZooError: The configuration file is wrong.
+    """
+    return _named(url, _config())
+
+
+def _named(url: str, config: Mapping[str, Any]) -> Place:
+    configured: Sequence[Place] = config.get("roots", ())
+    return Place(url, next((known.options for known in configured if known.url.rstrip("/") == url.rstrip("/")), {}))
+
+
+def _told_offline() -> bool:
+    word = os.environ[OFFLINE].strip().lower()
+    if word not in (*_YES, *_NO):
+        raise ZooError(f"{OFFLINE} is {os.environ[OFFLINE]!r}: say {', '.join(_YES)}, or {', '.join(_NO)}")
+    return word in _YES
 
 
 def split_roots(text: str) -> list[str]:
@@ -121,13 +150,22 @@ def split_roots(text: str) -> list[str]:
         return [part.strip() for part in text.split(os.pathsep) if part.strip()]
     parts: list[str] = []
     for piece in text.split(":"):
-        if piece.startswith("//") and parts and parts[-1].isalnum():
+        if parts and _goes_on(parts[-1].strip(), piece):
             parts[-1] += f":{piece}"
-        elif parts and "://" in parts[-1] and piece.split("/", 1)[0].isdigit():
-            parts[-1] += f":{piece}"  # a port
         else:
             parts.append(piece)
     return [part.strip() for part in parts if part.strip()]
+
+
+def _goes_on(before: str, piece: str) -> bool:
+    """Whether the colon between two pieces is of an address: of its scheme, its user, its IPv6 host or its port."""
+    if piece.startswith("//"):
+        return _SCHEME.fullmatch(before) is not None
+    _, scheme, host = before.partition("://")
+    if not scheme or "/" in host:
+        return False
+    begun = piece.strip().split("/", 1)[0]
+    return begun.isdigit() or "@" in begun or ("[" in host and "]" not in host)
 
 
 def packaged() -> Path:
@@ -139,20 +177,20 @@ def packaged() -> Path:
 
 def old_cache() -> Path:
     """Folder where SparseZoo kept its downloads."""
-    return Path(os.environ.get(OLD_CACHE) or "~/.cache/sparsezoo").expanduser()
+    return expanded(os.environ.get(OLD_CACHE) or "~/.cache/sparsezoo")
 
 
 def cache_folder(config: Mapping[str, Any] | None = None) -> Path:
     """Folder of fetched files: ``SPARSIFY_CACHE``, the configuration's, else the user's cache folder."""
     named = os.environ.get(CACHE) or (config or {}).get("cache")
     base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "sparsify"
-    return Path(named or base).expanduser() / "zoo"
+    return expanded(named or base) / "zoo"
 
 
 def config_file() -> Path:
     """The user's configuration file, whether it exists or not."""
     base = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config") / "sparsify" / "zoo.yaml"
-    return Path(os.environ.get(CONFIG) or base).expanduser()
+    return expanded(os.environ.get(CONFIG) or base)
 
 
 def _config() -> dict[str, Any]:
@@ -162,15 +200,23 @@ def _config() -> dict[str, Any]:
     from sparsify.zoo.textfile import read_yaml
 
     raw = read_yaml(file)
-    known = {"roots", "aliases", "offline", "cache"}
-    if not isinstance(raw, dict) or set(raw) - known:
-        raise ZooError(f"{file}: only {', '.join(sorted(known))} may stand in it")
+    raw = {} if raw is None else raw
+    if not isinstance(raw, dict):
+        raise ZooError(f"{file}: only {', '.join(_KEYS)} may stand in it")
+    if wrong := [str(key) for key in raw if key not in _KEYS]:
+        near = difflib.get_close_matches(wrong[0], _KEYS, n=1)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        raise ZooError(f"{file}: only {', '.join(_KEYS)} may stand in it, got {wrong[0]!r}{meant}")
     aliases = raw.get("aliases") or {}
     if not isinstance(aliases, dict) or not all(isinstance(x, str) for pair in aliases.items() for x in pair):
         raise ZooError(f"{file}: aliases are pairs of a stub and a stub or address")
     if not isinstance(raw.get("cache", ""), str) or not isinstance(raw.get("offline", False), bool):
         raise ZooError(f"{file}: cache is a folder's name and offline is true or false")
-    return {**raw, "aliases": aliases, "roots": [_place(entry, file) for entry in raw.get("roots") or ()]}
+    listed = raw.get("roots") if raw.get("roots") is not None else []
+    if not isinstance(listed, list):
+        shown = type(listed).__name__
+        raise ZooError(f"{file}: roots is a list, got {shown}: write it as\n    roots:\n      - ~/zoo")
+    return {**raw, "aliases": aliases, "roots": [_place(entry, file) for entry in listed]}
 
 
 def _place(entry: Any, file: Path) -> Place:
@@ -178,6 +224,14 @@ def _place(entry: Any, file: Path) -> Place:
         return Place(entry)
     if isinstance(entry, dict) and isinstance(entry.get("url"), str) and set(entry) <= {"url", "options"}:
         options = entry.get("options") or {}
-        if isinstance(options, dict):
+        if _are_options(options):
             return Place(entry["url"], options)
-    raise ZooError(f"{file}: a root is an address, or url and options")
+    raise ZooError(
+        f"{file}: a root is an address, or url and options (names and values; headers and client_kwargs alike)"
+    )
+
+
+def _are_options(options: object) -> bool:
+    if not isinstance(options, dict) or not all(isinstance(key, str) for key in options):
+        return False
+    return all(isinstance(options.get(name, {}), dict) for name in ("headers", "client_kwargs"))

@@ -19,7 +19,7 @@ from sparsify.zoo.textfile import parse_yaml
 _CARD = "model.md"
 _MOST_CARD = 2**18
 _MOST_FOLDERS = 2000
-_FRONT = re.compile(r"\A\s*(?:---|\+\+\+)\s*\n(.*?)\n(?:---|\+\+\+)", re.DOTALL)
+_FRONT = re.compile(r"\A\s*(?:---|\+\+\+)[^\S\n]*\n(.*?)\n(?:---|\+\+\+)", re.DOTALL)
 
 
 class SparseZooCache(FolderRoot):

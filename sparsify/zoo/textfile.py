@@ -10,6 +10,8 @@ import yaml
 from sparsify.errors import ZooError
 
 _MOST = 2**20
+_DEEPEST = 50
+"""Nesting beyond which PyYAML's time grows with the square of it."""
 
 
 def read_yaml(path: Path) -> Any:
@@ -32,13 +34,23 @@ def parse_yaml(data: bytes | str, where: str) -> Any:
     """Data of YAML text without aliases (which could blow it up).
 
     Raises:
-        ZooError: Not YAML, or with aliases.
+        ZooError: Not YAML, with aliases, or nested too deeply.
     """
     try:
         text = data if isinstance(data, str) else data.decode("utf-8-sig")
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            raise ZooError(f"{where}: YAML aliases are not read here")
+        _check(text, where)
         return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
+    # what does not fit its tag (!!bool perhaps) comes out of PyYAML as whatever its constructor stumbled over
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError, OverflowError) as error:
         reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
         raise ZooError(f"{where}: not YAML ({reason})") from error
+
+
+def _check(text: str, where: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ZooError(f"{where}: YAML aliases are not read here")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise ZooError(f"{where}: not YAML that is read here: nested more than {_DEEPEST} deep")

@@ -16,7 +16,7 @@ from sparsify.zoo.manifest import MANIFEST, FileRecord
 from sparsify.zoo.registry import resolve
 from sparsify.zoo.remote import RemoteRoot
 from sparsify.zoo.roots import FolderRoot, Listing, Root, open_root
-from sparsify.zoo.settings import Place, current
+from sparsify.zoo.settings import current, place
 from sparsify.zoo.stub import is_stub, parse_stub
 
 
@@ -53,7 +53,7 @@ def verify(what: str | os.PathLike[str]) -> list[Checked]:
         entry = resolve(text)
         return [_checked(entry.root, entry)]
     settings = current()
-    root = open_root(Place(text), settings)
+    root = open_root(place(text), settings)
     if isinstance(root, FolderRoot) and not root.base.is_dir():
         raise ZooError(f"{text}: no such folder")
     found = []
@@ -83,8 +83,7 @@ def _checked(root: Root, entry: Entry) -> Checked:
 def _problem(root: Root, listing: Listing, name: str) -> str | None:
     try:
         if isinstance(root, RemoteRoot):
-            place = listing.path / name
-            return _difference(root.remote, str(place), listing.files[name])
+            return _difference(root.remote, str(listing.path / name), listing.files[name])
         root.local(listing, name)
     except NotThere:
         return f"{name}: not there"

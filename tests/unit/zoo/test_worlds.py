@@ -148,7 +148,7 @@ def test_a_connection_cut_for_good_is_resumed_by_the_next_call(
         pytest.skip("a folder has no connection")
     entry = resolve(STUB, zoo=[published.url])
     published.proxy.after, published.proxy.cuts = 2**20, 1000
-    with pytest.raises(ZooUnreachable, match="cut 4 times"):
+    with pytest.raises(ZooUnreachable, match="not fetched in 4 tries"):
         entry.training()
     published.proxy.cuts = 0
     published.proxy.forget()
