@@ -71,6 +71,7 @@ def translate(argv: Sequence[str]) -> Translated:
     """
     result = Translated()
     flags = _group(expand_file(argv), result)
+    result.notes += _overruled(flags)
     given = {flag.name for flag in flags}
     for flag in flags:
         became = _one(flag, given, result)
@@ -134,6 +135,16 @@ def _group(argv: Sequence[str], result: Translated) -> list[_Flag]:
         else:
             result.argv.append(token)  # the parser says what it thinks of it
     return flags
+
+
+def _overruled(flags: Sequence[_Flag]) -> list[str]:
+    """What is said of flags given more than once: of all but one that gathers values the last one holds."""
+    last = {flag.name: flag for flag in flags}
+    return [
+        f"{flag} is ignored: {last[flag.name]} comes after it"
+        for flag in flags
+        if flag.name not in _GATHER and flag.values != last[flag.name].values
+    ]
 
 
 def _one(flag: _Flag, given: set[str], result: Translated) -> list[_Flag]:
@@ -251,6 +262,7 @@ _RENAMED = {
     "num_warmup_steps": "warmup_steps",
     "max_train_steps": "max_steps",
 }
+_GATHER = {"set"}
 _ORT_TRAINING = "training in ONNX Runtime is gone; --torch_compile and --optim adamw_torch_fused take its place"
 _BACKEND = "transformers chooses the half precision backend itself (torch.autocast)"
 _FAST = "tokenizers are always fast ones"

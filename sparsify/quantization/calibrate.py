@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
@@ -42,7 +43,8 @@ def calibrate(
         How many batches were used.
 
     Raises:
-        InputError: Activations are quantized by fixed ranges and there is no batch.
+        InputError: Activations are quantized by fixed ranges and there is no batch, or values without a range (infinite
+            ones, or no numbers).
     """
     found = quantizers(model)
     static = [fq for fq in found.values() if isinstance(fq, ActivationQuant)]
@@ -55,7 +57,7 @@ def calibrate(
         set_enabled(model, False)
         set_observing(model, True)
         with evaluating(model):
-            used = _observe(model, static, islice(batches or (), steps))
+            used = _observe(model, islice(batches or (), steps))
         set_observing(model, False)
     finally:
         for fq in static:
@@ -71,9 +73,10 @@ def calibrate(
 
 
 @torch.no_grad()
-def _observe(model: nn.Module, static: list[ActivationQuant], batches: Iterator[Any]) -> int:
+def _observe(model: nn.Module, batches: Iterator[Any]) -> int:
     """Run the model over all batches, as often as the observers ask; gives how many there are."""
-    observers = [fq.observer for fq in static if fq.observer is not None]
+    static = {name: fq for name, fq in quantizers(model).items() if isinstance(fq, ActivationQuant)}
+    observers = [fq.observer for fq in static.values() if fq.observer is not None]
     passes = max((o.passes for o in observers), default=1)
     kept = list(batches) if passes > 1 else batches
     used = 0
@@ -83,7 +86,22 @@ def _observe(model: nn.Module, static: list[ActivationQuant], batches: Iterator[
             used += number == 0
         for one in observers:
             one.next_pass()
+        if number == 0:
+            _refuse_infinite(static)
     return used
+
+
+def _refuse_infinite(static: Mapping[str, ActivationQuant]) -> None:
+    """No grid of integers holds infinity; and a range of no numbers would leave its layer in float without a word."""
+    for name, fq in static.items():
+        ends = [float(end) for end in fq.observer.range(fq.spec)] if fq.observer is not None else []
+        if not all(map(math.isfinite, ends)):
+            for other in static.values():
+                other.observer = None
+            raise InputError(
+                f"calibration: values at {name} go from {ends[0]:g} to {ends[1]:g}, which no range of integers can hold:"
+                " are the model's weights finite, and the batches what it takes?"
+            )
 
 
 def run_batch(model: nn.Module, batch: Any) -> Any:

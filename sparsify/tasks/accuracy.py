@@ -52,7 +52,7 @@ class Goal:
     @property
     def sign(self) -> int:
         """1 where more is better, -1 for a loss or an error."""
-        return -1 if any(word in self.metric for word in ("loss", "mse", "error", "perplexity")) else 1
+        return -1 if self.metric.rpartition("_")[2] in ("loss", "mse", "error", "perplexity") else 1
 
     @property
     def least(self) -> float:
@@ -90,6 +90,18 @@ def fewest(total: int, try_parts: Callable[[int], float], goal: Goal) -> tuple[T
     return good, trials
 
 
+def check_goal(job: Job) -> None:
+    """Refuse ``--tolerance_criterion`` where it could not be measured: before a training, not after it.
+
+    Raises:
+        InputError: There is no validation data.
+    """
+    flags = job.args.quantization
+    asked = flags is not None and flags.tolerance_criterion is not None
+    if asked and "validation" not in job.reading.encoded:
+        raise InputError("--tolerance_criterion measures on validation data: give --validation_file or --dataset_name")
+
+
 def within_tolerance(job: Job, trainer: Trainer, manager: ModifierManager) -> ModifierManager:
     """Leave parts of a model that was quantized after training in float until ``--metric`` holds; says what it did.
 
@@ -102,13 +114,11 @@ def within_tolerance(job: Job, trainer: Trainer, manager: ModifierManager) -> Mo
         The manager of the recipe that names what stays float; ``manager`` itself where nothing has to.
 
     Raises:
-        InputError: There is no validation data, or no such metric.
+        InputError: There is no such metric.
     """
     flags = job.args.quantization
     if flags is None or flags.tolerance_criterion is None:
         return manager
-    if "validation" not in job.reading.encoded:
-        raise InputError("--tolerance_criterion measures on validation data: give --validation_file or --dataset_name")
     goal = _goal(job, trainer, flags.metric, flags.tolerance_criterion)
     batches = calibration_batches(job, manager)
     order = sensitivities(job.model.eval(), first_inputs(job, _PROBES))

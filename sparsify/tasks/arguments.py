@@ -58,6 +58,11 @@ class DataArguments:
     preprocessing_num_workers: int | None = flag(None, "Threads that the tokenizer may use.")
     overwrite_cache: bool = flag(False, "Nothing is cached between runs; kept for old command lines.")
 
+    @property
+    def has_validation(self) -> bool:
+        """Whether there is data to evaluate on; of a data set on the Hub that is not known yet, and taken for granted."""
+        return bool(self.validation_file or not self.train_file)
+
 
 DataT = TypeVar("DataT", bound=DataArguments)
 

@@ -46,7 +46,7 @@ class DistillationArguments:
     @property
     def asked(self) -> bool:
         """Whether there is a recipe to compile."""
-        return self.apply_distillation or self.distill_loss_weight > 0
+        return self.apply_distillation or self.distill_loss_weight != 0
 
     def idle(self, explicit: frozenset[str]) -> str | None:
         """What to say of flags that were given and have no effect."""

@@ -25,6 +25,8 @@ def distillation_draft(flags: DistillationArguments, outputs: Sequence[str] = ("
         InputError: Values that cannot be.
     """
     draft = Draft()
+    if flags.distill_loss_weight < 0:
+        raise InputError(f"--distill_loss_weight is at least 0, got {flags.distill_loss_weight:g}")
     if flags.apply_distillation:
         draft.entries.append(_outputs(flags))
     if flags.distill_loss_weight > 0 and len(outputs) > 1:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
 
 from sparsify.errors import InputError
+from sparsify.export.checkpoint import RECIPE_FILE
 from sparsify.export.compressed import COMPRESSED, INDEX, weight_files
+from sparsify.state import STATE_FILE
 
 
 def writable(folder: str | None, given: bool) -> Path:
@@ -36,9 +41,8 @@ def checkpoint_to_resume(asked: str | None, folder: Path) -> str | bool | None:
     """
     if asked is None or asked.lower() in ("false", "0", "no"):
         return None
-    there = sorted(
-        folder.glob("checkpoint-*"), key=lambda p: int(p.name.rsplit("-", 1)[1]) if p.name[11:].isdigit() else -1
-    )
+    numbered = (path for path in folder.glob("checkpoint-*") if path.name[11:].isdecimal() and path.is_dir())
+    there = sorted(numbered, key=lambda path: int(path.name[11:]))
     if asked.lower() in ("true", "1", "yes", "last"):
         if not there:
             raise InputError(f"--resume_from_checkpoint {asked}: no checkpoint in {folder}")
@@ -58,6 +62,17 @@ def move_into(source: Path, target: Path) -> None:
     for path in sorted(source.iterdir()):
         os.replace(path, target / path.name)
     source.rmdir()
+
+
+class NoRecipe(TrainerCallback):
+    """Takes out of the checkpoints of a run without a recipe what an earlier run with one left in folders of that name."""
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Take it out."""
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        if state.is_world_process_zero:
+            for name in (RECIPE_FILE, STATE_FILE):
+                (folder / name).unlink(missing_ok=True)
 
 
 def drop_other_weights(folder: Path, compressed: bool) -> None:

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 from sparsify.errors import InputError
 
 logger = logging.getLogger(__name__)
+_MANY, _MANY_EACH = 10_000, 100
+"""From so large an id on, if so few ids occur, numbers are taken for no class ids."""
 
 
 class Labelled(Protocol):
@@ -99,10 +101,19 @@ def _given(text: str | None) -> list[str] | None:
     if text is None:
         return None
     path = Path(text).expanduser()
-    if not path.is_file():
-        if path.suffix == ".json" or "/" in text:
-            raise InputError(f"--class_names: no file {text}")
-        return [name.strip() for name in text.split(",") if name.strip()]
+    if path.is_file():
+        names = _listed(path)
+    elif path.suffix == ".json" or "/" in text:
+        raise InputError(f"--class_names: no file {text}")
+    else:
+        names = [name.strip() for name in text.split(",") if name.strip()]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"--class_names {text}: {twice!r} stands there twice; each class has a name of its own")
+    return names
+
+
+def _listed(path: Path) -> list[str]:
     try:
         names = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -117,7 +128,13 @@ def _numbered(splits: Sequence[Labelled], classes: int, style: Style) -> list[st
     if style.lost:
         origin = splits[0].origin
         logger.warning("%s: class ids without names; %s: give --class_names %s", origin, style.lost, style.example)
-    largest = max((int(tag) for split in splits for row in split.tags or () for tag in row), default=0)
+    ids = {int(tag) for split in splits for row in split.tags or () for tag in row}
+    largest = max(ids, default=0)
+    if largest >= _MANY and largest >= _MANY_EACH * len(ids):
+        raise InputError(
+            f"{splits[0].origin}: class ids up to {largest}, of which {len(ids)} occur: each up to the largest would be a"
+            " class of the model; number them from 0, or give --problem_type regression if they are no classes"
+        )
     return [str(i) for i in range(max(largest + 1, classes))]
 
 

@@ -14,7 +14,7 @@ from sparsify.errors import InputError
 from sparsify.tasks import models
 from sparsify.tasks.arguments import Arguments
 from sparsify.tasks.base import AnyTask, Job, Reading
-from sparsify.tasks.best import BestAfter
+from sparsify.tasks.best import BestAfter, KnownMetric
 from sparsify.tasks.datasets import limited, load_splits
 from sparsify.tasks.progress import ProgressLines
 from sparsify.tasks.sampling import EpochOfData, set_samplers
@@ -68,7 +68,7 @@ def make_trainer(job: Job) -> Trainer:
         compute_loss_func=task.loss(reading, args.label_smoothing_factor),
         compute_metrics=task.measure(reading, "validation") if "validation" in reading.encoded else None,
         preprocess_logits_for_metrics=task.for_metrics,
-        callbacks=None if early is None else [BestAfter(early)],
+        callbacks=[KnownMetric(), *([] if early is None else [BestAfter(early)])],
     )
     if args.disable_tqdm:
         trainer.pop_callback(PrinterCallback)  # whole dictionaries, in place of the bar

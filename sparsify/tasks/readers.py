@@ -7,6 +7,7 @@ import difflib
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,22 @@ class Table:
     def part(self, start: int, end: int) -> Table:
         """Some of the rows: from ``start`` up to ``end``."""
         return Table(self.origin, self.columns, self.rows[start:end], self.lines[start:end], self.class_names)
+
+    def hold_out(self, share: float, flag: str) -> tuple[Table, Table]:
+        """The rows but the last ``share`` of them, and these; at least one each.
+
+        Args:
+            share: Above 0 and below 1.
+            flag: What asked for it, for the message.
+
+        Raises:
+            InputError: There are too few rows for both.
+        """
+        count = len(self.rows)
+        if count == 1:
+            raise InputError(f"{self.origin}: one row is too few for {flag}, which holds some back: two at least")
+        kept = min(max(count - round(count * share), 1), count - 1)
+        return self.part(0, kept), self.part(kept, count)
 
     def column(self, name: str, flag: str) -> str:
         """``name``, which must be a column.
@@ -121,7 +138,7 @@ def _text(path: Path) -> str:
     if data[:2] == b"\x1f\x8b":
         try:
             data = gzip.decompress(data)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise InputError(f"{path}: the gzip file is damaged: {error}") from error
     try:
         return data.decode("utf-8-sig")
@@ -134,15 +151,23 @@ def _text(path: Path) -> str:
 
 def _csv(origin: str, text: str, tab: bool) -> Iterator[Row]:
     csv.field_size_limit(2**31 - 1)
-    header = text.split("\n", 1)[0]
-    delimiter = "\t" if tab else max(",;\t", key=header.count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    for row in reader:
-        if None in row or None in row.values():
-            raise InputError(
-                f"{origin}:{reader.line_num}: the row does not have the header's {len(reader.fieldnames or [])} cells"
-            )
-        yield reader.line_num, row
+    first = text.lstrip("\r\n").split("\n", 1)[0]
+    delimiter = "\t" if tab else max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    header = next((cells for cells in reader if cells), [])
+    _once(f"{origin}:{reader.line_num}", header)
+    for cells in reader:
+        blank = not cells or (len(header) > 1 and len(cells) == 1 and not cells[0].strip())
+        if not blank and len(cells) != len(header):
+            raise InputError(f"{origin}:{reader.line_num}: the row does not have the header's {len(header)} cells")
+        if not blank:
+            yield reader.line_num, dict(zip(header, cells, strict=True))
+
+
+def _once(place: str, header: list[str]) -> None:
+    twice = next((name for name in header if name.strip() and header.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{place}: the header has two columns {twice!r}: rename one, or take it out")
 
 
 def _json(origin: str, text: str) -> Iterator[Row]:
@@ -193,18 +218,24 @@ def _conll(origin: str, text: str, text_column: str, label_column: str) -> Itera
     start, words, tags = 0, list[str](), list[str]()
     width = 0
     for number, line in enumerate([*text.split("\n"), ""], 1):
-        fields = line.rstrip("\r").split("\t") if "\t" in line else line.split()
+        fields = _fields(line)
         if not line.strip() or fields[0] == "-DOCSTART-":
             if words:
                 yield start, {text_column: words, label_column: tags} if width > 1 else {text_column: words}
             words, tags = [], []
         elif words or not _is_comment(line):
             width = width or len(fields)
-            if (width == 1) != (len(fields) == 1):
+            if (width == 1) != (len(fields) == 1) or not fields[0]:
                 raise InputError(f"{origin}:{number}: expected a word and its tag, got {line.strip()!r}")
             start = start if words else number
             words.append(fields[0])
             tags.append(fields[-1].strip())
+
+
+def _fields(line: str) -> list[str]:
+    # no str.split(): a no-break space is part of a word
+    cells = line.rstrip("\r\t ")
+    return cells.split("\t") if "\t" in cells else [part for part in cells.split(" ") if part]
 
 
 def _is_comment(line: str) -> bool:

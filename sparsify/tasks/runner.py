@@ -13,14 +13,14 @@ from transformers import set_seed
 from sparsify.errors import InputError
 from sparsify.export.checkpoint import RECIPE_FILE
 from sparsify.export.compressed import compress, onto_grid
-from sparsify.tasks.accuracy import within_tolerance
+from sparsify.tasks.accuracy import check_goal, within_tolerance
 from sparsify.tasks.arguments import Arguments
 from sparsify.tasks.base import AnyTask, Job, Result
 from sparsify.tasks.calibration import calibration_batches
 from sparsify.tasks.compiled import compile_flags
 from sparsify.tasks.composition import following
 from sparsify.tasks.consent import settle
-from sparsify.tasks.folders import checkpoint_to_resume, drop_other_weights, move_into, writable
+from sparsify.tasks.folders import NoRecipe, checkpoint_to_resume, drop_other_weights, move_into, writable
 from sparsify.tasks.loading import Compared, verify_loading
 from sparsify.tasks.measuring import measure_splits
 from sparsify.tasks.prepare import make_trainer, prepare, save_results
@@ -51,6 +51,7 @@ def run(task: AnyTask, args: Arguments[Any]) -> Result:
     resume = checkpoint_to_resume(args.training.resume_from_checkpoint, folder)
     set_seed(args.training.seed)
     job = prepare(task, args)
+    check_goal(job)
     manager = following(job, manager)
     teacher = teacher_of(args, manager, job)
     if args.recipe.one_shot and manager is not None:
@@ -60,6 +61,8 @@ def run(task: AnyTask, args: Arguments[Any]) -> Result:
     teacher = keep_teacher(job, trainer, manager, teacher)
     if manager is not None and not args.recipe.one_shot:
         manager.wrap(trainer, teacher=teacher)
+    if manager is None:
+        trainer.add_callback(NoRecipe())
     return _run(job, trainer, manager, folder, resume)
 
 
@@ -107,6 +110,8 @@ def _verify(job: Job, folder: Path, saved: bool) -> list[Compared]:
 
 def _save(job: Job, trainer: Trainer, manager: ModifierManager | None, folder: Path) -> None:
     fresh = folder / ".saving"
+    if trainer.is_world_process_zero():
+        shutil.rmtree(fresh, ignore_errors=True)  # of a run that ended while it saved
     trainer.save_model(str(fresh))
     trainer.save_state()
     if not trainer.is_world_process_zero():
@@ -118,7 +123,9 @@ def _save(job: Job, trainer: Trainer, manager: ModifierManager | None, folder: P
     drop_other_weights(folder, compressed=job.args.recipe.save_compressed)
     if manager is not None:
         manager.record.save(folder / RECIPE_FILE)
-    elif job.own_recipe is not None and job.own_recipe.parent.resolve() != folder.resolve():
+    elif job.own_recipe is None:
+        (folder / RECIPE_FILE).unlink(missing_ok=True)  # of an earlier run: load_model would build its structure
+    elif job.own_recipe.parent.resolve() != folder.resolve():
         shutil.copyfile(job.own_recipe, folder / RECIPE_FILE)  # load_model needs it to build the same structure
 
 
@@ -134,11 +141,14 @@ def _samples(job: Job, folder: Path) -> None:
 
 def _what_to_do(task: AnyTask, args: Arguments[Any]) -> None:
     training = args.training
-    asked = training.do_train or training.do_eval or training.do_predict or args.recipe.one_shot
+    # transformers sets do_eval itself where --eval_strategy is given
+    evaluates = training.do_eval and not ("eval_strategy" in args.explicit and "do_eval" not in args.explicit)
+    asked = training.do_train or evaluates or training.do_predict or args.recipe.one_shot
+    if args.recipe.one_shot and training.do_train:
+        logger.warning("--do_train has no effect: --one_shot applies the recipe at once, without training")
     if not asked and task.trains_unasked:
-        data = args.data
         training.do_train = True
-        training.do_eval = bool(data.validation_file or not data.train_file)
+        training.do_eval = training.do_eval or args.data.has_validation
         logger.info(
             "none of --do_train, --do_eval, --do_predict is given: training%s", " and evaluating" * training.do_eval
         )

@@ -34,6 +34,8 @@ def save_samples(
     Returns:
         ``folder``.
     """
+    for stale in folder.glob("sample-*/*-[0-9][0-9][0-9][0-9].npz"):
+        stale.unlink()  # of an earlier run with more of them
     device = next(model.parameters()).device
     with evaluating(model), torch.no_grad():
         for index, feature in enumerate(features):

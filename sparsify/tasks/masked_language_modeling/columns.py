@@ -51,10 +51,15 @@ def texts(table: Table, column: str | None) -> Texts:
     return Texts(table.origin, kept)
 
 
+def _is_text(cell: object) -> bool:
+    # in a CSV file numbers are text too, and the first column is often one of ids
+    return isinstance(cell, str) and any(letter.isalpha() for letter in cell)
+
+
 def _column(table: Table, asked: str | None) -> str:
     if asked is not None:
         return table.column(asked, "--text_column_name")
-    holding = [c for c in table.columns if any(isinstance(row.get(c), str) for row in table.rows[:20])]
+    holding = [c for c in table.columns if any(_is_text(row.get(c)) for row in table.rows[:20])]
     if "text" in table.columns or not holding:
         return table.column("text", "--text_column_name")
     return holding[0]

@@ -53,9 +53,8 @@ class MaskedLanguageModeling(base.Task[MaskedArguments, Texts, EncodedBlocks]):
         percent = data.validation_split_percentage
         if percent is None or "validation" in tables or "train" not in tables:
             return tables
-        train = tables["train"]
-        kept = len(train.rows) - max(1, round(len(train.rows) * percent / 100))
-        return tables | {"train": train.part(0, kept), "validation": train.part(kept, len(train.rows))}
+        train, validation = tables["train"].hold_out(percent / 100, "--validation_split_percentage")
+        return tables | {"train": train, "validation": validation}
 
     def encode(self, examples: Texts, reading: MaskedReading) -> EncodedBlocks:
         """Blocks of sub-tokens, some hidden."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import dataclass
 
 from sparsify.errors import InputError
@@ -100,13 +101,18 @@ def _answer_column(table: Table, asked: str | None, *, needed: bool) -> str | No
 
 def _ids(table: Table) -> list[str]:
     column = next((name for name in _IDS if name in table.columns), None)
-    seen: dict[str, int] = {}
-    names = []
-    for index, row in enumerate(table.rows):
-        name = str(index) if column is None or row.get(column) is None else str(row[column])
-        seen[name] = seen.get(name, 0) + 1
-        names.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
-    again = sum(count - 1 for count in seen.values())
+    given = [
+        str(i) if column is None or row.get(column) is None else str(row[column]) for i, row in enumerate(table.rows)
+    ]
+    taken, count, names = set(given), Counter[str](), list[str]()
+    again = len(given) - len(taken)
+    for name in given:
+        count[name] += 1
+        free = name
+        while count[name] > 1 and (free := f"{name}#{count[name]}") in taken:
+            count[name] += 1
+        taken.add(free)
+        names.append(free)
     if again:
         logger.warning("%s: %d ids stand more than once; the later ones are numbered (ID#2)", table.origin, again)
     return names

@@ -91,8 +91,18 @@ class QuestionAnswering(base.Task[QuestionArguments, Questions, EncodedWindows])
         )
 
     def training_set(self, reading: QuestionReading, seed: int) -> Any:
-        """Without windows whose answer stands nowhere in its context."""
-        return [row for row in reading.encoded["train"].features if row["labels"][0] != IGNORED]
+        """Without windows whose answer stands nowhere in its context.
+
+        Raises:
+            InputError: None is left.
+        """
+        found = [row for row in reading.encoded["train"].features if row["labels"][0] != IGNORED]
+        if not found:
+            raise InputError(
+                f"{reading.splits['train'].origin}: no answer stands in its context, so there is nothing to learn: are"
+                " question, context and answers the right columns?"
+            )
+        return found
 
     def collator(self, tokenizer: Any, *, max_length: int | None = None, multiple: int | None = None) -> Any:
         """Pads inputs, at their end: labels are positions."""

@@ -41,6 +41,11 @@ class TextArguments(DataArguments):
             self.task_name = glue_name(self.dataset_config_name)
 
     @property
+    def has_validation(self) -> bool:
+        """As in the base class; other data may take its place."""
+        return super().has_validation or self.validation_ratio is not None or self.eval_on_test
+
+    @property
     def text_columns(self) -> list[str] | None:
         """The columns of text that were asked for, if any."""
         asked = self.input_column_names or self.text_column_name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -151,11 +152,11 @@ def _label(table: Table, index: int, column: str, value: Any) -> Cell:
         value = _listed(table, index, column, value)
     if isinstance(value, list):
         return [_class(table, index, column, one) for one in value]  # type: ignore[return-value]
-    if isinstance(value, float):
-        return value
     if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
-        return float(value)
-    return _class(table, index, column, value)
+        value = float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{table.place(index)}: column {column}: {value} is neither a class nor a number to learn")
+    return value if isinstance(value, float) else _class(table, index, column, value)
 
 
 def _listed(table: Table, index: int, column: str, text: str) -> list[Any]:

@@ -53,13 +53,14 @@ class TextClassification(base.Task[TextArguments, Texts, Encoded]):
     def arrange(self, tables: dict[str, Table], data: TextArguments) -> dict[str, Table]:
         """Validation data out of test or training data, where flags ask for it."""
         ratio = data.validation_ratio
-        if data.eval_on_test and "test" in tables:
+        if data.eval_on_test:
+            if "test" not in tables:
+                raise InputError("--eval_on_test evaluates on test data, and there is none: give --test_file")
             return tables | {"validation": tables["test"]}
         if ratio is None or "validation" in tables or "train" not in tables:
             return tables
-        train = tables["train"]
-        kept = len(train.rows) - round(len(train.rows) * ratio)
-        return tables | {"train": train.part(0, kept), "validation": train.part(kept, len(train.rows))}
+        train, validation = tables["train"].hold_out(ratio, "--validation_ratio")
+        return tables | {"train": train, "validation": validation}
 
     def examples(self, table: Table, data: TextArguments, *, labelled: bool) -> Texts:
         """Texts and labels."""

@@ -63,7 +63,7 @@ def sentences(
     text_column = _text_column(table, text)
     label_column = _label_column(table, label, text_column, task, labelled)
     words = [_words(table, i, text_column) for i in range(len(table.rows))]
-    if label_column is None:
+    if label_column is None or (not labelled and _kept_back(table, label_column)):
         return Sentences(table.origin, words, None)
     tags = [_tags(table, i, label_column) for i in range(len(table.rows))]
     for index, (w, t) in enumerate(zip(words, tags, strict=True)):
@@ -74,6 +74,11 @@ def sentences(
     if not any(tags):
         raise InputError(f"{table.origin}: column {label_column} holds no tag at all")
     return Sentences(table.origin, words, tags, table.class_names.get(label_column))  # type: ignore[arg-type]
+
+
+def _kept_back(table: Table, column: str) -> bool:
+    """Whether no row has tags: test data that keeps them back."""
+    return all(row.get(column) in (None, "", "[]", []) for row in table.rows)
 
 
 def _text_column(table: Table, asked: str | None) -> str:

@@ -13,6 +13,7 @@ from sparsify.tasks.token_classification.loss import IGNORED
 
 Tags = Sequence[Sequence[str]]
 _CHUNK = re.compile(r"^(O|[BIESLU]-.+)$")
+_SAME_AS = {"L-": "E-", "U-": "S-"}
 
 
 def decode(predictions: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], names: Sequence[str]) -> tuple[Tags, Tags]:
@@ -61,6 +62,11 @@ def entity_metrics(predicted: Tags, true: Tags, *, per_entity: bool = False) -> 
     return metrics | (_each(report) if per_entity else {})
 
 
+def _as_bioes(tags: Tags) -> Tags:
+    # seqeval joins neighbouring entities of BILOU, whose L- and U- it does not know as ends
+    return [[_SAME_AS.get(tag[:2], tag[:2]) + tag[2:] for tag in row] for row in tags]
+
+
 def _each(report: dict[str, dict[str, float]]) -> dict[str, float]:
     named = {"precision": "precision", "recall": "recall", "f1": "f1-score", "number": "support"}
     types = {name: values for name, values in report.items() if not name.endswith(" avg")}
@@ -70,7 +76,7 @@ def _each(report: dict[str, dict[str, float]]) -> dict[str, float]:
 def _chunked(predicted: Tags, true: Tags) -> tuple[Tags, Tags]:
     names = {tag for row in [*predicted, *true] for tag in row}
     if all(_CHUNK.match(name) for name in names):
-        return predicted, true
+        return _as_bioes(predicted), _as_bioes(true)
 
     def one_each(tags: Tags) -> Tags:
         # S- stands for an entity of one token

@@ -144,3 +144,22 @@ def test_flag_names(name: str, value: str) -> None:
     assert flag_name(f"--{name}={value}") == flag_name(f"--{name.replace('_', '-')}") == name
     assert flag_name(name) is None
     assert flag_name("--") is None
+
+
+def test_a_flag_given_twice_says_which_value_holds() -> None:
+    argv = [
+        "--recipe_args",
+        "a=1",
+        "--seed",
+        "3",
+        "--seed=3",
+        "--recipe-args",
+        "b=2",
+        "--set",
+        "A.x=1",
+        "--set",
+        "B.y=2",
+    ]
+    translated = translate(argv)
+    assert translated.notes == ["--recipe_args a=1 is ignored: --recipe_args b=2 comes after it"]
+    assert translated.argv.count("--set") == 2

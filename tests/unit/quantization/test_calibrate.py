@@ -149,3 +149,20 @@ def test_no_data_for_fixed_ranges_is_an_error_and_leaves_the_model_float() -> No
     with pytest.raises(InputError, match="there was no batch"):
         calibrate(model, [], observer="entropy")
     assert not any(fq.enabled for fq in quantizers(model).values())
+
+
+@pytest.mark.parametrize("observer", OBSERVERS)
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_values_that_have_no_range_are_told_and_leave_the_model_float(observer: str, value: float) -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 2))
+    insert_quantizers(model, Selection())
+    good, bad = torch.randn(3, 4), torch.randn(3, 4)
+    bad[1, 2] = value
+    with pytest.raises(InputError, match=r"calibration: values at 0.input_fq go from .* which no range of integers"):
+        calibrate(model, [good, bad], observer=observer)
+    plain = torch.nn.functional.linear(good, model[0].weight, model[0].bias)
+    assert torch.equal(model[0].input_fq(good), good)
+    assert all(fq.observer is None for fq in quantizers(model).values() if isinstance(fq, ActivationQuant))
+    assert torch.allclose(model[0](good), plain, atol=0.05)
+    calibrate(model, [good], observer=observer)
+    assert model[0].input_fq.calibrated

@@ -47,3 +47,9 @@ def test_the_table_names_what_stays_in_float() -> None:
     assert "eval_f1 in float 0.8000, quantized 0.7000, kept 0.7950 with 1 of 2 parts in float (2 trials)" in text
     assert "a.b" in text
     assert "\n  c" not in text
+
+
+@pytest.mark.parametrize("name", ["eval_glossary_f1", "eval_loss_f1", "eval_mse_recall"])
+def test_a_type_that_is_called_like_a_loss_is_none(name: str) -> None:
+    assert Goal(name, 0.8, 0.01).met(0.9)
+    assert not Goal(name, 0.8, 0.01).met(0.7)

@@ -105,6 +105,7 @@ def test_flags_that_do_nothing_are_said(caplog: pytest.LogCaptureFixture) -> Non
         ("--loss_types CE L1", r"the teacher's \(CE, KL, MSE\), got CE L1"),
         ("--loss_types MSE KL", "which is called CE here"),
         ("--temperature 0", "--temperature is above 0, got 0"),
+        ("--distill_loss_weight -1", "--distill_loss_weight is at least 0, got -1"),
         ("--recipe some.yaml", "--apply_distillation makes a recipe, and --recipe some.yaml is one"),
         ("--distill_teacher other", "give one of them"),
     ],
@@ -112,6 +113,11 @@ def test_flags_that_do_nothing_are_said(caplog: pytest.LogCaptureFixture) -> Non
 def test_values_that_cannot_be(flags: str, told: str) -> None:
     with pytest.raises(InputError, match=told):
         compiled(f"{DISTIL} {flags}")
+
+
+def test_a_weight_below_zero_is_not_left_out_in_silence() -> None:
+    with pytest.raises(InputError, match=r"--distill_loss_weight is at least 0, got -4\.5"):
+        compiled(f"{BASE} --distill_loss_weight -4.5")
 
 
 def test_the_weight_of_question_answering_compares_starts_and_ends_as_its_script_did() -> None:

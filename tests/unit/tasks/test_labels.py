@@ -77,3 +77,18 @@ def test_nothing_that_names_labels_is_refused() -> None:
 def test_further_sub_tokens_are_inside() -> None:
     labels = ["O", "B-x", "I-x", "B-y"]
     assert [inside_label(name, labels) for name in labels] == ["O", "I-x", "I-x", "B-y"]
+
+
+@pytest.mark.parametrize("as_file", [False, True])
+def test_a_class_name_given_twice_is_refused(tmp_path: Path, as_file: bool) -> None:
+    names = ["no", "yes", "no"]
+    (tmp_path / "names.json").write_text(json.dumps(names))
+    given = str(tmp_path / "names.json") if as_file else ",".join(names)
+    with pytest.raises(InputError, match="'no' stands there twice"):
+        label_list({"train": split([0, 2])}, TAGS, given=given)
+
+
+def test_numbers_that_are_no_class_ids_make_no_giant_head() -> None:
+    with pytest.raises(InputError, match=r"class ids up to 20260101, of which 2 occur"):
+        label_list({"train": split([3], [20260101])}, TAGS)
+    assert len(label_list({"train": split([3], [999])}, TAGS)) == 1000

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsify.errors import InputError
-from sparsify.tasks.readers import read_table
+from sparsify.tasks.readers import Table, _csv, read_table
 from sparsify.tasks.token_classification.columns import sentences
 
 ROWS = [{"tokens": ["Ada", "slept", "."], "ner_tags": ["B-per", "O", "O"]}, {"tokens": ["Oslo"], "ner_tags": ["B-loc"]}]
@@ -54,7 +56,10 @@ def test_every_format_gives_the_same_sentences(tmp_path: Path, name: str, packed
         ("lengths.json", '{"tokens": [["a"]], "ner_tags": [["O"], ["O"]]}', "different lengths"),
         ("short.csv", 'tokens,ner_tags\n"a b"\n', r"short\.csv:2: the row does not have the header's 2 cells"),
         ("quote.csv", 'tokens,ner_tags\n"a b" c,O\n', "not a readable CSV"),
+        ("twice.csv", "text,label,text\na,0,b\n", r"twice\.csv:1: the header has two columns 'text'"),
         ("one.conll", "Ada B-per\nslept\n", r"one\.conll:2: expected a word and its tag"),
+        ("blank_tag.conll", "Ada\tB-per\nslept\t\n", r"blank_tag\.conll:2: expected a word and its tag"),
+        ("blank_word.conll", "Ada\tB-per\n\tO\n", r"blank_word\.conll:2: expected a word and its tag"),
         ("data.parquet", "", "cannot tell the format"),
     ],
 )
@@ -90,6 +95,14 @@ def test_a_damaged_gzip_file_is_told(tmp_path: Path) -> None:
         read_table(tmp_path / "a.jsonl.gz")
 
 
+def test_a_gzip_file_with_a_wrong_byte_is_told(tmp_path: Path) -> None:
+    data = bytearray(gzip.compress(json.dumps(ROWS * 50).encode()))
+    data[20:24] = bytes(255 - byte for byte in data[20:24])
+    (tmp_path / "a.json.gz").write_bytes(data)
+    with pytest.raises(InputError, match="gzip file is damaged"):
+        read_table(tmp_path / "a.json.gz")
+
+
 def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbftokens,ner_tags\nAda,B-per\n")
     assert read_table(tmp_path / "a.csv").columns == ["tokens", "ner_tags"]
@@ -115,3 +128,57 @@ def test_json_lines_keep_any_word(tmp_path_factory: pytest.TempPathFactory, word
     except UnicodeEncodeError:  # lone surrogates are not text
         return
     assert sentences(read_table(path), text=None, label=None).words == words
+
+
+CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8)
+
+
+@given(
+    st.lists(st.tuples(CELLS, CELLS), max_size=6), st.sampled_from([",", ";", "\t"]), st.sampled_from(["\n", "\r\n"])
+)
+def test_csv_keeps_any_cell(rows: list[tuple[str, str]], delimiter: str, end: str) -> None:
+    text = io.StringIO(newline="")
+    written = csv.writer(text, delimiter=delimiter, lineterminator=end, quoting=csv.QUOTE_ALL)
+    written.writerows([("text", "label"), *rows])
+    found = [row for _, row in _csv("a.csv", text.getvalue(), tab=False)]
+    assert found == [{"text": one, "label": other} for one, other in rows]
+
+
+def test_blank_lines_of_a_csv_file_are_no_rows(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbf\r\ntext,label\r\n\r\nAda,1\r\n   \r\nOslo,0\r\n\r\n")
+    table = read_table(tmp_path / "a.csv")
+    assert table.rows == [{"text": "Ada", "label": "1"}, {"text": "Oslo", "label": "0"}]
+    assert table.place(1).endswith("a.csv:6")
+
+
+def test_columns_without_a_name_may_be_several(tmp_path: Path) -> None:
+    (tmp_path / "excel.csv").write_text("text,label,,\nAda,1,,\n")
+    assert read_table(tmp_path / "excel.csv").rows == [{"text": "Ada", "label": "1", "": ""}]
+
+
+@pytest.mark.parametrize("separator", [" ", "\t", "  "])
+def test_a_no_break_space_is_part_of_a_word(tmp_path: Path, separator: str) -> None:
+    (tmp_path / "a.conll").write_text(f"10\xa0000{separator}O\nkm{separator}O\n", encoding="utf-8")
+    assert read_table(tmp_path / "a.conll").rows == [{"tokens": ["10\xa0000", "km"], "ner_tags": ["O", "O"]}]
+
+
+def test_blanks_behind_a_tag_are_no_column(tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_text("Ada\tB-per\t\nslept\tO \n")
+    assert read_table(tmp_path / "a.conll").rows == [{"tokens": ["Ada", "slept"], "ner_tags": ["B-per", "O"]}]
+    (tmp_path / "b.conll").write_text("Ada\t\nslept\t\n")
+    assert read_table(tmp_path / "b.conll").rows == [{"tokens": ["Ada", "slept"]}]
+
+
+@given(st.integers(2, 60), st.floats(0.001, 0.999))
+def test_what_is_held_out_is_the_end_and_neither_part_is_empty(count: int, share: float) -> None:
+    table = Table("a.csv", ["n"], [{"n": i} for i in range(count)], list(range(2, count + 2)), {})
+    train, held = table.hold_out(share, "--validation_ratio")
+    assert min(len(train.rows), len(held.rows)) >= 1
+    assert train.rows + held.rows == table.rows
+    assert train.lines + held.lines == table.lines
+    assert len(held.rows) in (1, count - 1) or abs(len(held.rows) - count * share) <= 0.5
+
+
+def test_one_row_cannot_be_held_out() -> None:
+    with pytest.raises(InputError, match=r"a\.csv: one row is too few for --validation_ratio"):
+        Table("a.csv", ["n"], [{"n": 0}], [2], {}).hold_out(0.5, "--validation_ratio")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,8 @@ import pytest
 from transformers import TrainerControl, TrainerState
 
 from sparsify.errors import InputError
-from sparsify.tasks.best import BestAfter
-from sparsify.tasks.folders import checkpoint_to_resume, move_into, writable
+from sparsify.tasks.best import BestAfter, KnownMetric
+from sparsify.tasks.folders import NoRecipe, checkpoint_to_resume, move_into, writable
 from sparsify.tasks.samples import save_samples
 from sparsify.tasks.stop import StopAtStep, stops_cleanly
 from sparsify.tasks.token_classification.encode import collator
@@ -31,6 +32,10 @@ def test_an_output_folder_is_made(tmp_path: Path) -> None:
 def test_which_checkpoint_a_resume_starts_from(tmp_path: Path) -> None:
     assert checkpoint_to_resume(None, tmp_path) is None
     assert checkpoint_to_resume("false", tmp_path) is None
+    with pytest.raises(InputError, match="no checkpoint in"):
+        checkpoint_to_resume("True", tmp_path)
+    (tmp_path / "checkpoint-best").mkdir()
+    (tmp_path / "checkpoint-8").write_text("")
     with pytest.raises(InputError, match="no checkpoint in"):
         checkpoint_to_resume("True", tmp_path)
     for step in (9, 10):
@@ -127,3 +132,38 @@ def test_samples_hold_inputs_outputs_and_labels(tmp_path: Path) -> None:
     assert np.load(tmp_path / "sample-outputs" / "out-0000.npz")["logits"].shape == (1, 4, 5)
     assert np.load(tmp_path / "sample-labels" / "lab-0000.npz")["labels"].tolist() == [[-100, 1, 0, -100]]
     assert model.training
+
+
+def test_samples_of_an_earlier_run_do_not_stay_beside_new_ones(tmp_path: Path) -> None:
+    model, collate = ner.model(ner.LABELS), collator(ner.tokenizer())
+    features = [{"input_ids": [2, 5, 6, 3], "attention_mask": [1] * 4, "labels": [-100, 1, 0, -100]}] * 3
+    save_samples(model, features, collate, tmp_path)
+    (tmp_path / "sample-inputs" / "notes.txt").write_text("mine")
+    save_samples(model, features[:1], collate, tmp_path)
+    assert sorted(p.name for p in tmp_path.glob("sample-*/*")) == [
+        *("inp-0000.npz", "lab-0000.npz", "notes.txt", "out-0000.npz")
+    ]
+
+
+def test_a_checkpoint_without_a_recipe_keeps_none_of_an_earlier_run(tmp_path: Path) -> None:
+    for folder in ("checkpoint-2", "checkpoint-4"):
+        (tmp_path / folder).mkdir()
+        for name in ("recipe.yaml", "sparsify_state.safetensors", "model.safetensors"):
+            (tmp_path / folder / name).write_text("")
+    NoRecipe().on_save(SimpleNamespace(output_dir=str(tmp_path)), TrainerState(global_step=2), None)
+    assert [p.name for p in (tmp_path / "checkpoint-2").iterdir()] == ["model.safetensors"]
+    assert len(list((tmp_path / "checkpoint-4").iterdir())) == 3
+
+
+@pytest.mark.parametrize("asked", ["accurcy", "eval_accurcy"])
+def test_a_best_metric_that_evaluation_does_not_give_is_told(asked: str) -> None:
+    args, callback = SimpleNamespace(metric_for_best_model=asked), KnownMetric()
+    metrics = {"eval_accuracy": 1.0, "eval_loss": 0.1, "eval_runtime": 2.0, "eval_samples_per_second": 3.0}
+    callback.on_evaluate(args, None, None, metrics)  # outside of training nothing is compared
+    callback.on_train_begin(args, None, None)
+    with pytest.raises(InputError, match=rf"--metric_for_best_model {asked}: .*accuracy, loss; did you mean accuracy"):
+        callback.on_evaluate(args, None, None, metrics)
+    for known in ("loss", "eval_accuracy", None):
+        callback.on_evaluate(SimpleNamespace(metric_for_best_model=known), None, None, metrics)
+    callback.on_train_end(args, None, None)
+    callback.on_evaluate(args, None, None, {"eval_mm_accuracy": 1.0})

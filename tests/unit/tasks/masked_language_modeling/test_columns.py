@@ -22,6 +22,8 @@ def test_which_column_holds_the_texts() -> None:
     assert texts(table({"n": 1, "body": "b", "text": "t"}), None).texts == ["t"]
     assert texts(table({"n": 1, "body": "b", "title": "t"}), None).texts == ["b"]
     assert texts(table({"body": "b", "title": "t"}), "title").texts == ["t"]
+    assert texts(table({"id": "1", "body": "b"}), None).texts == ["b"]
+    assert texts(table({"n": "2.5", "body": ""}, {"n": "3", "body": "Ωμέγα"}), None).texts == ["Ωμέγα"]
     assert len(texts(table({"text": "a"}, {"text": " "}, {"text": None}, {"text": "b"}), None).first(1)) == 1
 
 
@@ -32,6 +34,7 @@ def test_which_column_holds_the_texts() -> None:
         ([{"text": "a"}], "txt", "did you mean text"),
         ([{"text": "a"}, {"text": 3}], None, "a.jsonl:2: column text: expected text, got a int"),
         ([{"text": " "}], None, "the split is empty"),
+        ([{"id": "1", "when": "2026-01-01"}], None, "no column 'text'"),
     ],
 )
 def test_mistakes_are_told_with_their_place(rows: list[dict[str, Any]], column: str | None, told: str) -> None:
@@ -63,3 +66,9 @@ def test_validation_texts_are_the_last_of_the_training_texts() -> None:
     assert len(made["train"].rows) == 8
     both = {"train": made["train"], "validation": made["validation"]}
     assert TASK.arrange(both, data) == both
+
+
+def test_a_share_that_rounds_to_all_leaves_a_text_to_learn_from() -> None:
+    data = MaskedArguments(validation_split_percentage=99)
+    made = TASK.arrange({"train": table(*({"text": str(i)} for i in range(3)))}, data)
+    assert [len(made[name].rows) for name in ("train", "validation")] == [1, 2]

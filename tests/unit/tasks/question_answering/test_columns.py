@@ -4,6 +4,8 @@ import logging
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sparsify.errors import InputError
 from sparsify.tasks.question_answering.answers import Answer
@@ -64,6 +66,15 @@ def test_ids_are_told_apart(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert read(ROW, ROW, ROW).ids == ["a", "a#2", "a#3"]
     assert "2 ids stand more than once" in caplog.text
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(0, 3), st.sampled_from(["a", "a#2", "a#2#2", "b", "0"])), max_size=9))
+def test_no_two_questions_have_one_id(ids: list[Any]) -> None:
+    found = read(*(ROW | {"id": one} for one in ids), ROW).ids
+    assert len(set(found)) == len(found) == len(ids) + 1
+    assert [name for name, one in zip(found, ids, strict=False) if ids.count(one) == 1 and one == "b"] == ["b"] * (
+        ids.count("b") == 1
+    )
 
 
 def test_answers_that_are_not_where_they_should_be_are_counted(caplog: pytest.LogCaptureFixture) -> None:

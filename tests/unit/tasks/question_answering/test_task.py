@@ -68,6 +68,10 @@ def test_windows_whose_answer_is_lost_are_not_trained_on(tmp_path: Path) -> None
     made = reading(QuestionArguments(), rows, tmp_path)
     assert len(made.encoded["train"]) == 4
     assert len(TASK.training_set(made, seed=0)) == 3
+    for row in rows:
+        row["answers"]["text"] = ["eve"]
+    with pytest.raises(InputError, match="no answer stands in its context, so there is nothing to learn"):
+        TASK.training_set(reading(QuestionArguments(), rows, tmp_path), seed=0)
 
 
 def test_nested_files_are_read_as_flat_ones(tmp_path: Path) -> None:

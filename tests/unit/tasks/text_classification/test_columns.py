@@ -110,3 +110,10 @@ def test_class_ids_keep_the_names_that_the_source_knows() -> None:
 def test_the_first_few() -> None:
     found = read({"text": "x", "label": 1}, {"text": "y", "label": 0})
     assert (found.first(1).texts, found.first(1).cells, len(found.first(None))) == ([("x",)], [1], 2)
+
+
+@pytest.mark.parametrize("cell", [float("nan"), float("inf"), "1e999", "-1e999"])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_label_without_a_finite_value_is_refused(cell: Any, labelled: bool) -> None:
+    with pytest.raises(InputError, match=r"data\.csv:3: column label: -?(nan|inf) is neither a class nor a number"):
+        read({"text": "x", "label": 0.5}, {"text": "y", "label": cell}, labelled=labelled)

@@ -87,6 +87,11 @@ def test_validation_data_out_of_training_or_test_data(tmp_path: Path) -> None:
     splits = load_splits(TASK, arguments(tmp_path, *train, "--validation_ratio", "0.3"))
     assert {name: len(split) for name, split in splits.items()} == {"train": 7, "validation": 3}
     assert splits["validation"].lines == [8, 9, 10]
+    for ratio, held in (("0.01", 1), ("0.99", 9)):
+        splits = load_splits(TASK, arguments(tmp_path, *train, "--validation_ratio", ratio))
+        assert {name: len(split) for name, split in splits.items()} == {"train": 10 - held, "validation": held}
+    with pytest.raises(InputError, match="--eval_on_test evaluates on test data, and there is none"):
+        load_splits(TASK, arguments(tmp_path, *train, "--validation_file", str(files["test"]), "--eval_on_test"))
     splits = load_splits(TASK, arguments(tmp_path, *train, "--test_file", str(files["test"]), "--eval_on_test"))
     assert splits["validation"].texts == splits["test"].texts
 

@@ -38,6 +38,11 @@ def test_a_missing_column_lists_those_there_are() -> None:
 def test_unlabelled_data_is_fine_where_labels_are_not_needed() -> None:
     assert sentences(table({"tokens": ["a"]}), text=None, label="ner_tags", labelled=False).tags is None
     assert sentences(table({"tokens": ["a"]}), text=None, label=None, labelled=False).tags is None
+    for blank in ([], "", "[]", None):
+        kept_back = table({"tokens": ["a"], "ner_tags": blank}, {"tokens": ["b"], "ner_tags": blank})
+        assert sentences(kept_back, text=None, label=None, labelled=False).tags is None
+        with pytest.raises(InputError, match=r"data\.jsonl:1"):
+            sentences(kept_back, text=None, label=None)
 
 
 @pytest.mark.parametrize(

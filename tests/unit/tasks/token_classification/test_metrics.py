@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sparsify.tasks.token_classification.metrics import decode, entity_metrics
 
@@ -39,3 +41,43 @@ def test_only_counted_positions_are_decoded() -> None:
     expected = ([["O", "B-x"], ["O"]], [["O", "B-x"], ["B-x"]])
     assert decode(logits, labels, ["O", "B-x"]) == expected
     assert decode(logits.argmax(-1), labels, ["O", "B-x"]) == expected
+
+
+ENTITIES = st.lists(
+    st.tuples(st.sampled_from(["per", "loc"]), st.integers(1, 3), st.integers(0, 2)), min_size=1, max_size=5
+)
+Entities = list[tuple[str, int, int]]
+
+
+def written(entities: Entities, first: str, inside: str, last: str, alone: str) -> list[str]:
+    """Entities (type, words, words between it and the next one) in a chunk scheme."""
+    tags: list[str] = []
+    for kind, length, gap in entities:
+        marks = [alone] if length == 1 else [first, *[inside] * (length - 2), last]
+        tags += [f"{mark}-{kind}" for mark in marks] + ["O"] * gap
+    return tags
+
+
+@given(ENTITIES)
+def test_every_chunk_scheme_counts_the_same_entities(entities: Entities) -> None:
+    for scheme in ("BIIB", "BIES", "BILU"):
+        tags = [written(entities, *scheme)]
+        found = entity_metrics(tags, tags, per_entity=True)
+        assert found["f1"] == 1.0
+        kinds = {kind for kind, _, _ in entities}
+        assert {kind: found[f"{kind}_number"] for kind in kinds} == {
+            kind: sum(one == kind for one, _, _ in entities) for kind in kinds
+        }
+
+
+@given(ENTITIES, st.data())
+def test_a_missed_entity_costs_the_same_in_every_scheme(entities: Entities, data: st.DataObject) -> None:
+    missed = data.draw(st.integers(0, len(entities) - 1))
+    start = sum(length + gap for _, length, gap in entities[:missed])
+    found = []
+    for scheme in ("BIIB", "BIES", "BILU"):
+        true = written(entities, *scheme)
+        said = [*true[:start], *["O"] * entities[missed][1], *true[start + entities[missed][1] :]]
+        found.append(entity_metrics([said], [true]))
+    assert found[0] == found[1] == found[2]
+    assert found[0]["recall"] == pytest.approx(1 - 1 / len(entities))
