@@ -49,7 +49,7 @@ def collect(folder: Path) -> Collected:
     card are copied to the top of the entry as well. Only safetensors are taken as weights.
 
     Raises:
-        ZooError: No such folder, nothing to publish in it, pickled weights only, or a link that leads out of it.
+        ZooError: No such folder, nothing to publish in it, pickled weights only, a link that leads out of it or nowhere.
     """
     if not folder.is_dir():
         raise ZooError(f"{folder}: no such folder")
@@ -83,7 +83,17 @@ def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
         folders[:] = sorted(name for name in folders if not name.startswith((".", "checkpoint-")))
         for name in sorted(name for name in files if not name.startswith(".")):
             relative = (Path(top) / name).relative_to(folder).as_posix()
-            yield relative, inside(folder, relative)
+            path = inside(folder, relative)
+            if not _is_file(path):
+                raise ZooError(f"{path}: no plain file but a link to nothing, a pipe or a device; remove it to publish")
+            yield relative, path
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a link to itself
+        return False
 
 
 def _check(folder: Path, files: dict[str, Path], skipped: list[str]) -> None:

@@ -51,7 +51,7 @@ class Entry:
     @property
     def has_model(self) -> bool:
         """Whether there is a trained model in it, of the checkpoint that was asked for."""
-        return self._model_prefix() is not None or layout.TRAINING + layout.ARCHIVE in self.files
+        return self._model_prefix() is not None or self._in_archive(layout.TRAINING)
 
     @property
     def has_deployment(self) -> bool:
@@ -127,10 +127,13 @@ class Entry:
     def _model_prefix(self) -> str | None:
         return layout.training_folder(self.files, self.stub.checkpoint)
 
+    def _in_archive(self, name: str) -> bool:
+        whole = name != layout.TRAINING or self.stub.checkpoint in (None, "preqat")
+        return whole and name + layout.ARCHIVE in self.files
+
     def _from_archive(self, name: str, what: str) -> Path:
-        archive = name + layout.ARCHIVE
-        if archive not in self.files or (name == layout.TRAINING and self.stub.checkpoint not in (None, "preqat")):
+        if not self._in_archive(name):
             asked = f" for the checkpoint {self.stub.checkpoint}" if self.stub.checkpoint else ""
             raise ZooError(f"{self.stub.base} in {self.root.shown} has no {what}{asked}; in it: {self.contents()}")
-        folder = unpacked(self.root.local(self.listing, archive), name, self.cache)
+        folder = unpacked(self.root.local(self.listing, name + layout.ARCHIVE), name, self.cache)
         return converted(folder, [path for path in folder.rglob("*") if path.is_file()], self.cache)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from sparsify.errors import ZooError, ZooUnreachable
 from sparsify.zoo import http
 from sparsify.zoo.fetch import CHUNK
 from sparsify.zoo.manifest import FileRecord
-from sparsify.zoo.names import MAX_FILES, redacted, shown
+from sparsify.zoo.names import MAX_BYTES, MAX_FILES, redacted, shown
 
 _TAGS = ("ETag", "etag", "blob_id", "sha", "LastModified", "last_modified", "created", "mtime")
+WEAK = "Last-Modified"
+"""What servers without etags say of a version; a second is all it can tell apart."""
+_IPV6 = re.compile(r"\[[^]/]*\]")
 _READ_ONLY = ("http", "https", "github", "git", "zip", "tar")
 
 
@@ -31,9 +35,13 @@ class Remote:
     """
 
     def __init__(self, url: str, options: Mapping[str, Any]) -> None:
+        scheme, _, rest = url.partition("://")
+        self.protocol = scheme.lower()
+        url = f"{self.protocol}://{rest}"
         self.url = url.rstrip("/")
         self.shown = shown(self.url)
-        self.protocol = url.split("://", 1)[0]
+        if "::" in _IPV6.sub("", url):
+            raise ZooError(f"{self.shown}: a zoo has no chained address; name the one that its files are at")
         self._http = self.protocol in ("http", "https")
         if self._http:
             http.check_address(url)
@@ -47,7 +55,10 @@ class Remote:
         import fsspec
 
         try:
-            fs, base = fsspec.url_to_fs(self.url, **options, use_listings_cache=False, skip_instance_cache=True)
+            options = {**options, "use_listings_cache": False, "skip_instance_cache": True}
+            if self._http:  # url_to_fs would take the colons of [::1] for a chain
+                return fsspec.filesystem(self.protocol, **options), self.url
+            fs, base = fsspec.url_to_fs(self.url, **options)
         except ImportError as error:
             extra = " (pip install 'sparsify-recipes[s3]')" if self.protocol in ("s3", "s3a") else ""
             raise ZooError(f"{self.shown}: its file system is not installed{extra}: {redacted(str(error))}") from None
@@ -75,13 +86,18 @@ class Remote:
         Raises:
             NotThere: It is not there.
             ZooUnreachable: No answer, or no usable one.
+            ZooError: It is larger than any file of a zoo.
         """
         with self._told(name):
             found = self._fs.info(self.path(name))
         if found.get("type") == "directory":
             raise NotThere(str(name))
         tag = next((str(found[key]) for key in _TAGS if found.get(key)), None)
+        if tag is None and found.get(WEAK):
+            tag = f"{WEAK}: {found[WEAK]}"
         size = found.get("size")
+        if isinstance(size, int) and size > MAX_BYTES:
+            raise ZooError(f"{self.where(name)}: has {size:,} bytes; {MAX_BYTES:,} are fetched at most")
         return FileRecord(size=size if isinstance(size, int) and size >= 0 else None, tag=tag[:400] if tag else None)
 
     def read(self, name: PurePosixPath | str, limit: int) -> bytes:
@@ -139,7 +155,8 @@ class Remote:
         if len(found) > most:
             raise ZooUnreachable(f"{self.where(name)}: lists more than {most} files")
         start = f"{top}/".lstrip("/")
-        return sorted(str(path).lstrip("/")[len(start) :] for path in found if str(path).lstrip("/").startswith(start))
+        below = (str(path).lstrip("/")[len(start) :] for path in found if str(path).lstrip("/").startswith(start))
+        return sorted(map(unquote, below) if self._http else below)
 
     def put(self, local: Path, name: PurePosixPath | str) -> None:
         """Copy a file there."""

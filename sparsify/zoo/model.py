@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
 
 from sparsify.errors import ZooError
 from sparsify.zoo import cache, layout
 from sparsify.zoo.entry import Entry
-from sparsify.zoo.names import expanded
+from sparsify.zoo.names import expanded, inside
 from sparsify.zoo.registry import entry_in, resolve
 from sparsify.zoo.stub import is_stub
 
@@ -154,16 +154,29 @@ class Model:
 def copied(source: Path, target: Path) -> Path:
     """Copy a file or folder, each file whole or not at all; what lies there else stays.
 
+    Of a folder, links to folders are left out.
+
     Raises:
-        ZooError: The target cannot be written.
+        ZooError: The target cannot be written, or a link leads out of the folder.
     """
     with cache.told(target):
-        if source.is_dir():
-            target.mkdir(parents=True, exist_ok=True)
-            for path in sorted(source.iterdir()):
-                if not path.name.startswith("."):
-                    copied(path, target / path.name)
-            return target
+        if not source.is_dir():
+            return _copied_file(source, target)
+        target.mkdir(parents=True, exist_ok=True)
+        for name in list(_below(source)):  # listed first: the target may lie inside
+            _copied_file(inside(source, name), target / name)
+    return target
+
+
+def _below(folder: Path) -> Iterator[PurePosixPath]:
+    for top, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(name for name in files if not name.startswith(".")):
+            yield PurePosixPath((Path(top) / name).relative_to(folder).as_posix())
+
+
+def _copied_file(source: Path, target: Path) -> Path:
+    with cache.told(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".copying-")
         os.close(descriptor)

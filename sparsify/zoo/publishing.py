@@ -133,7 +133,12 @@ def _move_in(base: Path, target: Path, done: Publication) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
             os.replace(target, stage / "old")
-        os.replace(fresh, target)
+        try:
+            os.replace(fresh, target)
+        except BaseException:
+            if (stage / "old").exists():
+                os.replace(stage / "old", target)
+            raise
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
@@ -144,13 +149,14 @@ def _into_remote(root: RemoteRoot, done: Publication, replace: bool, dry_run: bo
         raise ZooError(
             f"{root.shown}: {remote.protocol} addresses are read only; publish into the folder that the server serves"
         )
+    earlier = set(remote.find(path))
     with contextlib.suppress(NotThere):
         remote.info(path / MANIFEST)
-        if not replace:
-            raise _taken(done)
+        earlier.add(MANIFEST)
+    if earlier and not replace:
+        raise _taken(done)
     if dry_run:
         return
-    earlier = set(remote.find(path)) if replace else set()
     for name, source in done.sources.items():
         with current().progress(name, done.manifest.files[name].size, 0) as step:
             remote.put(source, path / name)

@@ -187,7 +187,11 @@ def _unresolved(stub: Stub, kind: str, poorer: list[Entry], searched: list[str],
         inside = ", ".join(sorted(entry.files)[:10]) if len(entry.files) <= 10 else entry.contents()
         lines.append(f"{entry.root.shown}/{entry.listing.path} has no {wanted}; in it: {inside}")
     lines.append(f"searched: {', '.join(searched)} (--zoo or {VARIABLE} adds roots)")
-    near = nearest(stub.base, [name for name in entries() if name != stub.base])
+    try:
+        near = nearest(stub.base, [name for name in entries() if name != stub.base])
+    except ZooError as error:
+        near = []
+        lines.append(f"not all entries could be listed: {error}")
     if near:
         lines.append(f"nearest: {', '.join(near)}")
     if alias is not None and "://" in alias.to:

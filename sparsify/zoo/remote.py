@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from sparsify.errors import ZooError, ZooUnreachable
 from sparsify.zoo import cache
 from sparsify.zoo.fetch import fetch
-from sparsify.zoo.filesystem import NotThere, Remote
+from sparsify.zoo.filesystem import WEAK, NotThere, Remote
 from sparsify.zoo.layout import is_entry
 from sparsify.zoo.manifest import MANIFEST, MAX_MANIFEST, FileRecord, Manifest, read_manifest, record, revision
 from sparsify.zoo.names import safe, safe_set, shown
@@ -80,7 +80,8 @@ class RemoteRoot(Root):
         head = self._head(path)
         try:
             seen = self.remote.info(place / MANIFEST)
-            if head is not None and head.manifest is not None and seen.tag and head.tag == seen.tag:
+            known = seen.tag is not None and not seen.tag.startswith(WEAK)
+            if head is not None and head.manifest is not None and known and head.tag == seen.tag:
                 return Listing(path, head.files, head.manifest)
             data = self.remote.read(place / MANIFEST, MAX_MANIFEST)
         except NotThere:
@@ -106,7 +107,7 @@ class RemoteRoot(Root):
 
     def local(self, listing: Listing, name: str) -> Path:
         """The file in the cache, fetched if need be."""
-        place = self._there(listing.path) / safe(name, str(listing.path))
+        place = self.place(listing, name)
         target = self._revision(listing) / name
         known = listing.files[name]
         file = known if known.sha256 else self._recorded(listing, name)
@@ -132,6 +133,10 @@ class RemoteRoot(Root):
             cache.write(self._record_file(listing, name), record(fetched).model_dump_json().encode())
         return fetched
 
+    def place(self, listing: Listing, name: str) -> PurePosixPath:
+        """Where a file of an entry lies below the address."""
+        return self._there(listing.path) / safe(name, str(listing.path))
+
     def folder(self, listing: Listing, prefix: str) -> Path:
         """The folder in the cache."""
         return self._revision(listing) / prefix
@@ -141,13 +146,21 @@ class RemoteRoot(Root):
         if self._flat:
             return []
         try:
-            try:
-                return read_index(self.remote.read(INDEX, _MOST_INDEX), self.shown)
-            except NotThere:
-                return self.walked()
+            return self.asked()
         except ZooUnreachable:
             heads = self._cache.rglob(_HEAD) if self._cache.is_dir() else ()
             return sorted(f"{PREFIX}{head.parent.relative_to(self._cache).as_posix()}" for head in heads)
+
+    def asked(self) -> list[str]:
+        """Stubs that the root has now.
+
+        Raises:
+            ZooUnreachable: It does not answer.
+        """
+        try:
+            return read_index(self.remote.read(INDEX, _MOST_INDEX), self.shown)
+        except NotThere:
+            return self.walked()
 
     def walked(self) -> list[str]:
         """Stubs of what can be listed there, without its index."""

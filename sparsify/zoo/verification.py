@@ -57,14 +57,16 @@ def verify(what: str | os.PathLike[str]) -> list[Checked]:
     if isinstance(root, FolderRoot) and not root.base.is_dir():
         raise ZooError(f"{text}: no such folder")
     found = []
-    for stub in root.stubs():
+    remote = isinstance(root, RemoteRoot)
+    for stub in root.asked() if isinstance(root, RemoteRoot) else root.stubs():
         try:
             listing = root.entry(parse_stub(stub).path)
         except ZooError as error:
             found.append(Checked(stub, 0, (str(error),)))
             continue
         if listing is None:
-            found.append(Checked(stub, 0, ("named by the index and not there",)))
+            lacking = "named by the index and not there" if remote else "no recipe and no model in this folder"
+            found.append(Checked(stub, 0, (lacking,)))
         else:
             found.append(_checked(root, Entry(parse_stub(stub), root, listing, settings.cache)))
     return found
@@ -83,7 +85,7 @@ def _checked(root: Root, entry: Entry) -> Checked:
 def _problem(root: Root, listing: Listing, name: str) -> str | None:
     try:
         if isinstance(root, RemoteRoot):
-            return _difference(root.remote, str(listing.path / name), listing.files[name])
+            return _difference(root.remote, str(root.place(listing, name)), listing.files[name])
         root.local(listing, name)
     except NotThere:
         return f"{name}: not there"
