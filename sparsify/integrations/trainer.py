@@ -276,10 +276,11 @@ def newest_complete(output_dir: Path) -> Path:
     Raises:
         StateError: There is none.
     """
-    found = [p for p in output_dir.glob(f"{PREFIX_CHECKPOINT_DIR}-*") if _is_complete(p)]
+    whole = (p for p in output_dir.glob(f"{PREFIX_CHECKPOINT_DIR}-*") if _is_complete(p))
+    found = {int(p.name.rsplit("-", 1)[1]): p for p in whole if p.name.rsplit("-", 1)[1].isdecimal()}
     if not found:
         raise StateError(f"{output_dir}: no complete checkpoint to resume from")
-    return max(found, key=lambda p: int(p.name.rsplit("-", 1)[1]))
+    return found[max(found)]
 
 
 def _is_complete(folder: Path) -> bool:

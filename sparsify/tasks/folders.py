@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -13,6 +14,8 @@ from sparsify.errors import InputError
 from sparsify.export.checkpoint import RECIPE_FILE
 from sparsify.export.compressed import COMPRESSED, INDEX, weight_files
 from sparsify.state import STATE_FILE
+
+logger = logging.getLogger(__name__)
 
 
 def writable(folder: str | None, given: bool) -> Path:
@@ -62,6 +65,14 @@ def move_into(source: Path, target: Path) -> None:
     for path in sorted(source.iterdir()):
         os.replace(path, target / path.name)
     source.rmdir()
+
+
+def set_aside(file: Path) -> None:
+    """Rename ``file``, if it is there, to ``NAME.old``: what a user may have put there is never deleted."""
+    if file.is_file():
+        aside = file.with_name(f"{file.name}.old")
+        os.replace(file, aside)
+        logger.warning("%s is of another model than the one saved now: it is called %s from here on", file, aside.name)
 
 
 class NoRecipe(TrainerCallback):

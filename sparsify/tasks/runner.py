@@ -20,7 +20,7 @@ from sparsify.tasks.calibration import calibration_batches
 from sparsify.tasks.compiled import compile_flags
 from sparsify.tasks.composition import following
 from sparsify.tasks.consent import settle
-from sparsify.tasks.folders import NoRecipe, checkpoint_to_resume, drop_other_weights, move_into, writable
+from sparsify.tasks.folders import NoRecipe, checkpoint_to_resume, drop_other_weights, move_into, set_aside, writable
 from sparsify.tasks.loading import Compared, verify_loading
 from sparsify.tasks.measuring import measure_splits
 from sparsify.tasks.prepare import make_trainer, prepare, save_results
@@ -124,7 +124,7 @@ def _save(job: Job, trainer: Trainer, manager: ModifierManager | None, folder: P
     if manager is not None:
         manager.record.save(folder / RECIPE_FILE)
     elif job.own_recipe is None:
-        (folder / RECIPE_FILE).unlink(missing_ok=True)  # of an earlier run: load_model would build its structure
+        set_aside(folder / RECIPE_FILE)  # of an earlier run: load_model would build its structure
     elif job.own_recipe.parent.resolve() != folder.resolve():
         shutil.copyfile(job.own_recipe, folder / RECIPE_FILE)  # load_model needs it to build the same structure
 

@@ -282,3 +282,5 @@ def test_a_checkpoint_holds_what_the_trainer_wrote_too(tmp_path: Path) -> None:
     assert state["global_step"] == 16
     shutil.rmtree(tmp_path / "checkpoint-16")
     assert newest_complete(tmp_path).name == "checkpoint-32"
+    shutil.copytree(tmp_path / "checkpoint-32", tmp_path / "checkpoint-best")
+    assert newest_complete(tmp_path).name == "checkpoint-32"

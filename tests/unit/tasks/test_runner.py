@@ -84,7 +84,7 @@ def test_a_folder_that_held_another_model_loads_as_the_new_one(world: list[str],
     recipe.write_text(RECIPE)
     argv = ["text_classification", *world, "--output_dir", str(out), "--do_train", "--per_device_train_batch_size", "8"]
     assert main([*argv, "--recipe", str(recipe)]) == 0
-    assert (out / "recipe.yaml").is_file()
+    first = (out / "recipe.yaml").read_text()
     (out / ".saving").mkdir()
     (out / ".saving" / "model-00001-of-00002.safetensors").write_text("of a run that was killed")
     assert main([*argv, "--num_train_epochs", "1"]) == 0
@@ -92,3 +92,4 @@ def test_a_folder_that_held_another_model_loads_as_the_new_one(world: list[str],
         assert not (folder / "recipe.yaml").exists()
         assert not [name for name, _ in load_model(folder).named_modules() if name.endswith("_fq")]
     assert not list(out.glob("*-of-*"))
+    assert (out / "recipe.yaml.old").read_text() == first  # it may be a file of the user's own
