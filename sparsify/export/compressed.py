@@ -87,7 +87,7 @@ def compress(folder: Path, model: nn.Module) -> Saved:
             sparse += _bytes(stored.values())
             dense_sparse += 4 * tensor.numel()
     atomic_write(folder / COMPRESSED, lambda path: save_file(_own(out), path, metadata=_METADATA))
-    for file in (*files, folder / INDEX):
+    for file in (folder / INDEX, *files):  # an index without its files would make the folder unreadable
         file.unlink(missing_ok=True)
     own = [t for name, t in state.items() if not _is_of_quantizer(name)]
     dense = sum(4 * t.numel() for t in own if t.is_floating_point())

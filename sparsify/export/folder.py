@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import glob
 import json
 import os
 import shutil
@@ -33,6 +34,9 @@ def replaced_folder(target: Path, *, marker: str) -> Iterator[Path]:
         InputError: ``target`` cannot be written, or holds files but no ``marker``, so it is someone else's.
     """
     try:
+        target = target.resolve()  # through a link into the folder that it leads to, and "." by its name
+        if target == Path.cwd():  # whoever stands in it would be left in the folder that goes
+            raise InputError(f"{target}: is the current folder, which cannot be replaced. Choose another --output_dir.")
         target.parent.mkdir(parents=True, exist_ok=True)
         _clean_up(target)
         _refuse_foreign(target, marker)
@@ -75,7 +79,7 @@ def _carry_over(target: Path, work: Path, marker: str) -> None:
     for entry in target.iterdir():
         if entry.name in ours or (work / entry.name).exists():
             continue
-        if entry.is_dir():
+        if entry.is_dir() and not entry.is_symlink():
             shutil.copytree(entry, work / entry.name, symlinks=True)
         else:
             shutil.copy2(entry, work / entry.name, follow_symlinks=False)
@@ -125,7 +129,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 def _clean_up(target: Path) -> None:
     """Undo what a killed process left: half-made folders go, a folder caught in mid-swap comes back."""
-    for left in target.parent.glob(f".{target.name}.*-*"):
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*-*"):
         kind, _, owner = left.name[len(target.name) + 2 :].partition("-")
         if kind not in ("new", "old") or _alive(owner.partition("-")[0]):
             continue

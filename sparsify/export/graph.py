@@ -74,6 +74,7 @@ class Scopes:
         self._layers = layers
         self._by_output = {node.output[0]: _scopes(node) for node in graph.graph.node}
         seen = {scope for scopes in self._by_output.values() for scope in scopes}
+        seen |= {tensor.name.rpartition(".")[0] for tensor in graph.graph.initializer}
         # The exporter wraps the model, which puts parts of its own in front of every name.
         self._wrappers = max(range(3), key=lambda n: (sum(_without(s, n) in layers for s in seen), -n))
 
@@ -81,6 +82,12 @@ class Scopes:
         """The modules, outermost first, in whose forward the node with this first output was traced."""
         names = (_without(scope, self._wrappers) for scope in self._by_output.get(output, ()))
         return [name for name in names if name in self._layers]
+
+    def owner(self, tensor: str) -> str | None:
+        """The module whose weight the exporter stored under this name."""
+        module, _, attribute = tensor.rpartition(".")
+        name = _without(module, self._wrappers)
+        return name if attribute == "weight" and name in self._layers else None
 
 
 def _scopes(node: Any) -> list[str]:
@@ -116,6 +123,26 @@ def layer_tensors(graph: Any, layers: Collection[str]) -> dict[str, list[NDArray
                 array = arrays.setdefault(name, numpy_helper.to_array(stored[name]))
                 if not any(array is other for other in found.setdefault(scopes[-1], [])):
                     found[scopes[-1]].append(array)
+    return found
+
+
+def folded_tensors(graph: Any, layers: Collection[str]) -> dict[str, NDArray[Any]]:
+    """Weights that another layer's node reads: of layers that the exporter folded the next one, a batch norm, into.
+
+    Args:
+        graph: An ONNX model as :func:`load_graph` gives it.
+        layers: Names of modules.
+    """
+    from onnx import numpy_helper
+
+    stored = {t.name: t for t in graph.graph.initializer if len(t.dims) >= 2}
+    homes = Scopes(graph, layers)
+    found: dict[str, NDArray[Any]] = {}
+    for node in graph.graph.node:
+        for name in (name for name in node.input if name in stored):
+            owner = homes.owner(name)
+            if owner is not None and owner not in homes.of(node.output[0]):
+                found[owner] = numpy_helper.to_array(stored[name])
     return found
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from sparsify.errors import InputError
-from sparsify.export.checkpoint import quiet_transformers
+from sparsify.export.checkpoint import quiet_transformers, shaped
 
 
 def empty_model(directory: str | Path) -> nn.Module:
@@ -34,5 +34,5 @@ def empty_model(directory: str | Path) -> nn.Module:
     if cls is None:
         raise InputError(f"{folder}/config.json names the architecture {name!r}, which transformers does not have")
     with quiet_transformers(), torch.device("meta"):
-        model: nn.Module = cls(config) if name else cls.from_config(config)
+        model: nn.Module = shaped(cls, config)(config) if name else cls.from_config(config)
     return model

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sparsify.analysis.report import count_zeros, quantized, weight_bits
-from sparsify.export.graph import layer_tensors
+from sparsify.export.graph import folded_tensors, layer_tensors
 from sparsify.quantization.qparams import per_axis
+
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,8 @@ class WeightCheck:
         size: Number of weights.
         stored: Type of the layer's weight in the file; None where the file has no tensor of its shape, because what the
             layer gives does not depend on the input and was computed at export.
-        identical: Whether every value is the same (for int8: the same integer).
+        identical: Whether every value is the same (for int8: the same integer), up to a factor per output channel where
+            the exporter folded a batch norm into the layer.
         zeros_model: Zeros of the model's float weight: the mask.
         zeros_file: Zeros of the file's weight; at least the mask's, more where small weights round to 0.
     """
@@ -57,8 +60,8 @@ def check_weights(model: nn.Module, graph: Any) -> list[WeightCheck]:
         graph: The ONNX model, with its external data.
     """
     layers = {name: m for name, m in model.named_modules() if _has_weight(m)}
-    tensors = layer_tensors(graph, layers)
-    return [_check(name, module, tensors.get(name, [])) for name, module in layers.items()]
+    tensors, folded = layer_tensors(graph, layers), folded_tensors(graph, layers)
+    return [_check(name, module, tensors.get(name, []), folded.get(name)) for name, module in layers.items()]
 
 
 def _has_weight(module: nn.Module) -> bool:
@@ -66,36 +69,45 @@ def _has_weight(module: nn.Module) -> bool:
     return isinstance(weight, nn.Parameter) and weight.ndim >= 2
 
 
-def _check(name: str, module: nn.Module, tensors: list[NDArray[Any]]) -> WeightCheck:
+def _check(
+    name: str, module: nn.Module, tensors: list[NDArray[Any]], folded: NDArray[Any] | None = None
+) -> WeightCheck:
     expected, zero = expected_weight(module)
     dtype = "int4" if weight_bits(module) == 4 else str(expected.dtype)
-    conv = isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d)
-    shaped = [way for t in tensors for way in (t, t.T) if way.shape == expected.shape]
+    # A weight that its own layer reads is held to that, whoever else reads it.
+    given = tensors or ([] if folded is None else [folded])
+    scaled = str(expected.dtype) == "float32" and (not tensors or isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d))
+    groups = module.groups if isinstance(module, _TRANSPOSED) else None
+    shaped = [way for t in given for way in (t, t.T) if way.shape == expected.shape]
     found = [t.astype(expected.dtype) for t in shaped if str(t.dtype) == dtype]
-    best = next((t for t in found if _same(t, expected, conv)), found[0] if found else None)
+    same = [np.array_equal(t, expected) or (scaled and _proportional(t, expected, groups)) for t in found]
+    best = found[same.index(True) if True in same else 0] if found else None
     stored = dtype if best is not None else next((str(t.dtype) for t in shaped), None)
     return WeightCheck(
         layer=name,
         dtype=dtype,
         size=expected.size,
         stored=stored,
-        identical=best is not None and _same(best, expected, conv),
+        identical=any(same),
         zeros_model=count_zeros(module.weight),  # type: ignore[arg-type]
         zeros_file=0 if best is None else int((best == zero).sum()),
     )
 
 
-def _same(found: NDArray[Any], expected: NDArray[Any], conv: bool) -> bool:
-    """Equal; for convolutions up to a factor per output channel, since a batch norm may have been folded in."""
-    if np.array_equal(found, expected):
-        return True
-    return conv and bool(np.allclose(_by_channel(found), _by_channel(expected), rtol=1e-5, atol=1e-7))
+def _proportional(found: NDArray[Any], expected: NDArray[Any], groups: int | None) -> bool:
+    """Equal up to a factor per output channel, which a batch norm that was folded in leaves."""
+    ours, own = _by_channel(found, groups), _by_channel(expected, groups)
+    factor = (ours * own).sum(1) / np.maximum((own * own).sum(1), np.finfo(np.float64).tiny)
+    far = np.abs(ours - factor[:, None] * own)
+    return bool((far <= 1e-5 * np.abs(ours) + 1e-7 * np.abs(ours).max(1, keepdims=True)).all())
 
 
-def _by_channel(weight: NDArray[Any]) -> NDArray[np.float64]:
-    rows = weight.reshape(len(weight), -1).astype(np.float64)
-    peaks = np.take_along_axis(rows, np.abs(rows).argmax(1)[:, None], axis=1)
-    return rows / np.where(peaks == 0, 1.0, peaks)
+def _by_channel(weight: NDArray[Any], groups: int | None) -> NDArray[np.float64]:
+    """[outputs, all else]; ``groups`` of a transposed convolution, which has its outputs second and by group."""
+    if groups is not None:
+        split = weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
+        weight = split.swapaxes(1, 2).reshape(groups * weight.shape[1], -1)
+    return weight.reshape(len(weight), -1).astype(np.float64)
 
 
 @torch.no_grad()

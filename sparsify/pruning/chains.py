@@ -100,7 +100,7 @@ class _Walk:
         if isinstance(module, _BatchNorm):
             self.riders.append(str(user.target))
             self.keeps_zero = False
-            fits = module.num_features == self.units and not at.flattened
+            fits = module.num_features == self.units and at.axis in (-1, 1) and not at.flattened
             return fits and module.affine and self.calls[str(user.target)] == 1 and self.follow(user, at)
         if isinstance(module, nn.Flatten):
             moved = _flatten(at, module.start_dim, module.end_dim)

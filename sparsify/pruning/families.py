@@ -69,6 +69,8 @@ _FEED_FORWARD = (
     _FeedForward(("FFN",), "lin1", "lin2", "activation"),
     _FeedForward(("ViTMLP", "DeiTMLP"), "fc1", "fc2", "activation_fn"),
 )  # fmt: skip
+_COMMON = ("FFN", "MultiHeadSelfAttention", "ViTAttention", "ViTMLP")
+"""Names that other people's classes have as well, with something else between the layers."""
 FAMILIES = ("BERT", "DistilBERT", "RoBERTa", "XLM-RoBERTa", "CamemBERT", "ELECTRA", "DeBERTa-v2", "ViT", "DeiT")
 """For people: what the tables above cover."""
 
@@ -78,6 +80,8 @@ def family_structures(model: nn.Module) -> list[Structure]:
     found = []
     for name, module in model.named_modules():
         kind = type(module).__name__
+        if kind in _COMMON and not type(module).__module__.startswith("transformers"):
+            continue
         found += [s for a in _ATTENTION if kind in a.classes and (s := _heads(model, name, module, a))]
         found += [s for f in _FEED_FORWARD if kind in f.classes and (s := _neurons(model, name, module, f))]
     return found
@@ -136,6 +140,6 @@ def _is_linear(model: nn.Module, name: str, columns: int | None = None, rows: in
         module = model.get_submodule(name)
     except AttributeError:
         return False
-    if not isinstance(module, nn.Linear):
+    if not isinstance(module, nn.Linear) or not isinstance(module.weight, nn.Parameter):  # computed from others
         return False
     return rows in (None, module.weight.shape[0]) and columns in (None, module.weight.shape[1])

@@ -36,6 +36,10 @@ def check_slot(model: nn.Module, slot: Slot, optimizer: torch.optim.Optimizer | 
     Raises:
         InputError: The model is sharded, its scales do not allow the cut, or the optimizer keeps a state that does not.
     """
+    if isinstance(optimizer, torch.optim.LBFGS) and optimizer.state:
+        raise InputError(
+            "LBFGS keeps the past of all weights in one vector, which cannot be cut: shrink after training"
+        )
     quantizer = getattr(model.get_submodule(slot.module), "weight_fq", None)
     if slot.axis == 1 and isinstance(quantizer, WeightQuant) and quantizer.spec.group is not None:
         raise InputError(

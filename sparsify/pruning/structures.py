@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
@@ -24,7 +25,7 @@ def find_structures(model: nn.Module, kinds: Collection[Kind] = KINDS) -> list[S
         model: Not wrapped; on any device, also ``meta``.
         kinds: Which to look for: ``heads``, ``neurons``, ``filters``.
     """
-    found = family_structures(model) or chain_structures(model)
+    found = _once(model, family_structures(model) or chain_structures(model))
     shared = _shared_parameters(model)
     return [s for s in found if s.kind in kinds and not any(id(p) in shared for _, p, _ in unit_parameters(model, s))]
 
@@ -76,6 +77,17 @@ def merge(structures: Sequence[Structure]) -> Structure:
         counts=tuple(count for s in structures for count in s.counts),
         source=None,
     )
+
+
+def _once(model: nn.Module, found: Sequence[Structure]) -> list[Structure]:
+    """Without those whose layers stand in other places too, with other neighbours; of the same layers the first."""
+    places = Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))
+    kept: dict[frozenset[int], Structure] = {}
+    for structure in found:
+        layers = [id(model.get_submodule(slot.module)) for slot in structure.slots]
+        if len({places[layer] for layer in layers}) == 1:
+            kept.setdefault(frozenset(layers), structure)
+    return list(kept.values())
 
 
 def _shared_parameters(model: nn.Module) -> set[int]:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from sparsify import load_model, save_compressed
 from sparsify.errors import InputError
-from sparsify.export.compressed import COMPRESSED, onto_grid
+from sparsify.export.compressed import COMPRESSED, compress, onto_grid
 from sparsify.manager import load_recipe
 from sparsify.quantization.layers import quantizers
 from tests.helpers.models import VOCAB, tiny_classifier
@@ -119,6 +119,29 @@ def test_damaged_folders(tmp_path: Path) -> None:
     (tmp_path / COMPRESSED).write_bytes(b"cut short")
     with pytest.raises(InputError, match="corrupt"):
         load_model(tmp_path)
+
+
+def test_compressing_that_was_interrupted_leaves_a_folder_that_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model: Any = tiny_classifier()
+    model.save_pretrained(tmp_path, max_shard_size="20KB")
+    assert (tmp_path / "model.safetensors.index.json").is_file()
+    unlink, shards = Path.unlink, list(tmp_path.glob("model-*.safetensors"))
+    removed: list[str] = []
+
+    def stopping(self: Path, missing_ok: bool = False) -> None:
+        if removed:
+            raise KeyboardInterrupt
+        removed.extend([self.name] if self in shards else [])
+        unlink(self, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            compress(tmp_path, model)
+    assert len(shards) > 1
+    assert torch.equal(logits(load_model(tmp_path)), logits(model.eval()))
 
 
 def test_export_reads_it(tmp_path: Path) -> None:

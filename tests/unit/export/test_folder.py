@@ -117,6 +117,42 @@ def test_leftovers_of_a_killed_process_are_put_right(tmp_path: Path, monkeypatch
     assert names(tmp_path) == [".deployment.new-1-x", "deployment"]
 
 
+def test_names_with_brackets_are_put_right_too(tmp_path: Path) -> None:
+    target = tmp_path / "model[1]"
+    write(target, "one")
+    target.rename(tmp_path / ".model[1].old-99999999")
+    with pytest.raises(RuntimeError), replaced_folder(target, marker=MARKER):
+        raise RuntimeError
+    assert names(tmp_path) == ["model[1]"]
+
+
+@pytest.mark.usefixtures("swap")
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "real").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "real")
+    for text in ("one", "two"):
+        write(tmp_path / "link", text)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "disk" / "real" / "model.onnx").read_text() == "two"
+    assert (names(tmp_path), names(tmp_path / "disk")) == (["disk", "link"], ["real"])
+
+
+def test_links_that_a_user_put_there_stay_links(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    write(tmp_path / "deployment", "one")
+    (tmp_path / "deployment" / "samples").symlink_to(Path("..") / "data")
+    write(tmp_path / "deployment", "two")
+    assert (tmp_path / "deployment" / "samples").is_symlink()
+    assert (tmp_path / "deployment" / "samples").resolve() == tmp_path / "data"
+
+
+def test_the_current_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"is the current folder.*--output_dir"):
+        write(Path(), "one")
+    assert names(tmp_path) == []
+
+
 def test_living_processes_are_told_from_dead_ones() -> None:
     assert folder._alive(str(os.getpid()))
     assert not folder._alive("99999999")

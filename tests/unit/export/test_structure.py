@@ -10,6 +10,9 @@ import pytest
 
 from sparsify.errors import InputError
 from sparsify.export.structure import empty_model
+from sparsify.pruning.shrink import shrink
+from tests.helpers.models import tiny_classifier
+from tests.helpers.units import kill, uneven
 
 
 def test_a_config_is_enough(tmp_path: Path, make_tiny_bert: Any) -> None:
@@ -19,6 +22,16 @@ def test_a_config_is_enough(tmp_path: Path, make_tiny_bert: Any) -> None:
     model = empty_model(tmp_path)
     assert {n: p.shape for n, p in model.named_parameters()} == {n: p.shape for n, p in real.named_parameters()}
     assert all(p.is_meta for p in model.parameters())
+
+
+def test_recorded_widths_are_followed(tmp_path: Path) -> None:
+    model = tiny_classifier("bert")
+    kill(model, uneven)
+    shrink(model)
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(tmp_path)
+    found = empty_model(tmp_path)
+    assert {n: p.shape for n, p in found.named_parameters()} == {n: p.shape for n, p in model.named_parameters()}
 
 
 def test_a_config_without_architecture_gives_the_bare_model(tmp_path: Path, make_tiny_bert: Any) -> None:
