@@ -42,6 +42,10 @@ class Phase:
         """Whether it is active during ``step``, also before that step's events have fired."""
         return self.start <= step and (self.end is None or step < self.end)
 
+    def due_after(self, step: int) -> bool:
+        """Whether it is active and has an update later than ``step``."""
+        return self.active and any(update > step for update in self.updates)
+
 
 def fingerprint(modifier: Modifier) -> str:
     """Hash of a modifier's class and resolved fields: state of one recipe must not be loaded into another."""
@@ -237,7 +241,7 @@ class TrainingRun:
                 phase.started = True
                 phase.modifier.on_start(self)
         for phase in self.phases:
-            if phase.active and any(step > reached for step in phase.updates):
+            if phase.due_after(reached):
                 self.clock.step = total if phase.end is None else phase.end
                 phase.modifier.on_update(self)
         self.clock.step = total
@@ -259,7 +263,7 @@ class TrainingRun:
             return None
         if not phase.started:
             return f"{modifier.title} begins at epoch {modifier.start:g}"
-        if phase.active and phase.end is not None and any(step > self._begun for step in phase.updates):
+        if phase.end is not None and phase.due_after(self._begun):
             return f"{modifier.title} ends at epoch {modifier.end:g}"
         return None
 
