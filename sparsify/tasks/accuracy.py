@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from sparsify.errors import InputError
 from sparsify.manager import ModifierManager
 from sparsify.quantization.insert import coverage_of
@@ -90,16 +92,26 @@ def fewest(total: int, try_parts: Callable[[int], float], goal: Goal) -> tuple[T
     return good, trials
 
 
-def check_goal(job: Job) -> None:
-    """Refuse ``--tolerance_criterion`` where it could not be measured: before a training, not after it.
+def check_goal(job: Job, trainer: Trainer, manager: ModifierManager | None) -> None:
+    """Refuse what ``--tolerance_criterion`` could not measure: before a training, not after it.
+
+    A ``--metric`` that is named is looked for in one evaluation of the model as it is; random numbers are left as
+    they were.
 
     Raises:
-        InputError: There is no validation data.
+        InputError: There is no validation data, or no such metric.
     """
     flags = job.args.quantization
-    asked = flags is not None and flags.tolerance_criterion is not None
-    if asked and "validation" not in job.reading.encoded:
+    if flags is None or flags.tolerance_criterion is None:
+        return
+    if manager is None or not manager.post_training:
+        logger.warning("--tolerance_criterion has no effect: nothing is quantized after training")
+        return
+    if "validation" not in job.reading.encoded:
         raise InputError("--tolerance_criterion measures on validation data: give --validation_file or --dataset_name")
+    if flags.metric is not None and not job.args.recipe.one_shot:
+        with torch.random.fork_rng():
+            _named(flags.metric, _measure(job, trainer))
 
 
 def within_tolerance(job: Job, trainer: Trainer, manager: ModifierManager) -> ModifierManager:
@@ -157,12 +169,18 @@ def _goal(job: Job, trainer: Trainer, metric: str | None, tolerance: float) -> G
     set_enabled(job.model, False)
     dense = _measure(job, trainer)
     enable_calibrated(job.model)
+    name = _named(metric, dense)
+    return Goal(name, float(dense[name]), tolerance)
+
+
+def _named(metric: str | None, found: dict[str, Any]) -> str:
+    """The name of a metric, or of the usual one, as evaluation gives it."""
     asked = [metric, f"eval_{metric}"] if metric else list(_USUAL)
-    name = next((n for n in asked if n in dense), None)
+    name = next((n for n in asked if n in found), None)
     if name is None:
-        known = ", ".join(sorted(k for k, v in dense.items() if isinstance(v, float) and "_per_second" not in k))
+        known = ", ".join(sorted(k for k, v in found.items() if isinstance(v, float) and "_per_second" not in k))
         raise InputError(f"--metric {metric}: evaluation gives no such metric; it gives {known}")
-    return Goal(str(name), float(dense[str(name)]), tolerance)
+    return name
 
 
 def _measure(job: Job, trainer: Trainer) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVa
 from torch import Tensor, nn
 
 from sparsify.export import task as kinds
+from sparsify.recipe.files import write_atomically
 from sparsify.tasks.arguments import Arguments, DataT
 from sparsify.tasks.readers import Table, read_table
 
@@ -235,7 +237,20 @@ class Task(ABC, Generic[DataT, ExamplesT, EncodedT]):
 AnyTask = Task[Any, Any, Any]
 
 
-def prediction_files(folder: Path, split: str) -> tuple[Path, Path]:
-    """``predictions.txt`` and ``predictions.jsonl``; ``predictions_mm...`` for a further test split."""
+def write_prediction_files(folder: Path, split: str, text: str, rows: Iterable[Mapping[str, object]]) -> list[Path]:
+    """Write ``predictions.txt`` and ``predictions.jsonl``; ``predictions_mm...`` for a further test split.
+
+    Args:
+        folder: Where to.
+        split: Name of the split that was predicted.
+        text: The content of the first file.
+        rows: The lines of the second one.
+    """
     name = split.replace("test", "predictions")
-    return folder / f"{name}.txt", folder / f"{name}.jsonl"
+    written = {
+        folder / f"{name}.txt": text,
+        folder / f"{name}.jsonl": "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows),
+    }
+    for path, content in written.items():
+        write_atomically(path, content)
+    return list(written)

@@ -12,7 +12,7 @@ from sparsify.recipe.convert.draft import Draft, Entry, write
 from sparsify.tasks.distillation_flags import distillation_draft
 from sparsify.tasks.length import Length
 from sparsify.tasks.pruning_flags import pruning_draft
-from sparsify.tasks.quantization_flags import quantization_draft
+from sparsify.tasks.quantization_flags import check_tolerance, quantization_draft
 
 if TYPE_CHECKING:
     from sparsify.tasks.arguments import Arguments
@@ -34,6 +34,8 @@ def compile_flags(args: Arguments[Any], outputs: Sequence[str] = ("logits",)) ->
         InputError: There is a recipe too, or flags contradict each other.
     """
     groups = _groups(args)
+    if args.quantization is not None:
+        check_tolerance(args.quantization)
     for text in filter(None, (group.idle(args.explicit) for group in groups)):
         logger.warning("%s", text)
     if args.distillation is not None:

@@ -11,6 +11,7 @@ from typing import Any
 from transformers import PrinterCallback, Trainer
 
 from sparsify.errors import InputError
+from sparsify.recipe.files import write_atomically
 from sparsify.tasks import models
 from sparsify.tasks.arguments import Arguments
 from sparsify.tasks.base import AnyTask, Job, Reading
@@ -83,5 +84,5 @@ def make_trainer(job: Job) -> Trainer:
 def save_results(metrics: Mapping[str, Any], folder: Path) -> Path:
     """Write ``all_results.json``."""
     path = folder / "all_results.json"
-    path.write_text(json.dumps(dict(metrics), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_atomically(path, json.dumps(dict(metrics), indent=2, sort_keys=True) + "\n")
     return path

@@ -48,10 +48,12 @@ class QuantizationArguments:
 
     def idle(self, explicit: frozenset[str]) -> str | None:
         """What to say of flags that have no effect without another one; None: nothing."""
-        found = [name for name in FLAGS if name in explicit]
+        of_any_recipe = _TOLERANCE if "recipe" in explicit else ()
+        found = [name for name in FLAGS if name in explicit and name not in of_any_recipe]
         if self.asked or not found or "apply_quantization" in explicit:
             return None
         return f"without --apply_quantization nothing is quantized: --{', --'.join(found)} has no effect"
 
 
+_TOLERANCE = ("tolerance_criterion", "metric")
 FLAGS = tuple(field.name for field in dataclasses.fields(QuantizationArguments))

@@ -34,6 +34,21 @@ def quantization_draft(flags: QuantizationArguments, training: bool, samples: in
     return Draft([Entry("PostTrainingQuantizationModifier", fields, group="quantization")])
 
 
+def check_tolerance(flags: QuantizationArguments) -> None:
+    """Refuse a tolerance that is none, and a metric that nothing looks at.
+
+    Raises:
+        InputError: Either.
+    """
+    if flags.tolerance_criterion is None:
+        if flags.metric is not None:
+            raise InputError(f"--metric {flags.metric} is what --tolerance_criterion looks at: give that too")
+    elif not 0 <= flags.tolerance_criterion < 1:
+        raise InputError(
+            f"--tolerance_criterion is a share from 0 to 1, such as 0.01, got {flags.tolerance_criterion:g}"
+        )
+
+
 def _check(flags: QuantizationArguments, training: bool) -> None:
     _one_of("quantization_approach", flags.quantization_approach, APPROACHES)
     _one_of("calibration_observer", flags.calibration_observer, tuple(OBSERVERS))
@@ -45,16 +60,8 @@ def _check(flags: QuantizationArguments, training: bool) -> None:
             f"--calibration_observer finds ranges of static quantization, and this is {approach}: give"
             " --quantization_approach static, or leave it out"
         )
-    if flags.tolerance_criterion is None:
-        if flags.metric is not None:
-            raise InputError(f"--metric {flags.metric} is what --tolerance_criterion looks at: give that too")
-        return
-    if approach == AWARE:
+    if approach == AWARE and flags.tolerance_criterion is not None:
         raise InputError("--tolerance_criterion belongs to quantization after training: static or dynamic")
-    if not 0 <= flags.tolerance_criterion < 1:
-        raise InputError(
-            f"--tolerance_criterion is a share from 0 to 1, such as 0.01, got {flags.tolerance_criterion:g}"
-        )
 
 
 def _one_of(name: str, value: str | None, known: tuple[str, ...]) -> None:

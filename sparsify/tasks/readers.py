@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
 import gzip
-import io
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sparsify.errors import InputError
+from sparsify.tasks.delimited import comma_separated, tab_separated
 
 Row = tuple[int, dict[str, Any]]
 
@@ -94,8 +93,8 @@ def read_table(path: str | Path, *, text_column: str = "tokens", label_column: s
     reader = _reader(path, text_column, label_column)
     try:
         pairs = list(reader(str(path), _text(path)))
-    except csv.Error as error:
-        raise InputError(f"{path}: not a readable CSV file: {error}") from error
+    except RecursionError as error:
+        raise InputError(f"{path}: lists or objects are nested too deeply to be read") from error
     columns = list(dict.fromkeys(key for _, row in pairs for key in row))
     return Table(str(path), columns, [row for _, row in pairs], [line for line, _ in pairs], {})
 
@@ -119,11 +118,13 @@ def read_lines(path: str | Path) -> Table:
     return Table(str(path), ["text"], [{"text": line} for line in lines], list(range(1, len(lines) + 1)), {})
 
 
-def _reader(path: Path, text_column: str, label_column: str) -> Callable[[str, str], Iterator[Row]]:
+def _reader(path: Path, text_column: str, label_column: str) -> Callable[[str, str], Iterable[Row]]:
     names = [s.lower() for s in path.suffixes if s.lower() != ".gz"]
     suffix = names[-1] if names else ""
-    if suffix in (".csv", ".tsv"):
-        return lambda origin, text: _csv(origin, text, tab=suffix == ".tsv")
+    if suffix == ".csv":
+        return comma_separated
+    if suffix == ".tsv":
+        return tab_separated
     if suffix in (".json", ".jsonl", ".ndjson"):
         return _json
     if suffix in (".conll", ".bio", ".iob", ".iob2", ".txt"):
@@ -147,27 +148,6 @@ def _text(path: Path) -> str:
             raise InputError(f"{path}: not a gzip file, though its name ends in .gz (nor UTF-8 text)") from error
         line = data[: error.start].count(b"\n") + 1
         raise InputError(f"{path}:{line}: not UTF-8 text; convert the file to UTF-8") from error
-
-
-def _csv(origin: str, text: str, tab: bool) -> Iterator[Row]:
-    csv.field_size_limit(2**31 - 1)
-    first = text.lstrip("\r\n").split("\n", 1)[0]
-    delimiter = "\t" if tab else max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    header = next((cells for cells in reader if cells), [])
-    _once(f"{origin}:{reader.line_num}", header)
-    for cells in reader:
-        blank = not cells or (len(header) > 1 and len(cells) == 1 and not cells[0].strip())
-        if not blank and len(cells) != len(header):
-            raise InputError(f"{origin}:{reader.line_num}: the row does not have the header's {len(header)} cells")
-        if not blank:
-            yield reader.line_num, dict(zip(header, cells, strict=True))
-
-
-def _once(place: str, header: list[str]) -> None:
-    twice = next((name for name in header if name.strip() and header.count(name) > 1), None)
-    if twice is not None:
-        raise InputError(f"{place}: the header has two columns {twice!r}: rename one, or take it out")
 
 
 def _json(origin: str, text: str) -> Iterator[Row]:

@@ -51,13 +51,13 @@ def run(task: AnyTask, args: Arguments[Any]) -> Result:
     resume = checkpoint_to_resume(args.training.resume_from_checkpoint, folder)
     set_seed(args.training.seed)
     job = prepare(task, args)
-    check_goal(job)
     manager = following(job, manager)
     teacher = teacher_of(args, manager, job)
+    trainer = make_trainer(job)
+    check_goal(job, trainer, manager)
     if args.recipe.one_shot and manager is not None:
         job.model.to(args.training.device)
         manager.apply(job.model, calibration_data=calibration_batches(job, manager))
-    trainer = make_trainer(job)
     teacher = keep_teacher(job, trainer, manager, teacher)
     if manager is not None and not args.recipe.one_shot:
         manager.wrap(trainer, teacher=teacher)

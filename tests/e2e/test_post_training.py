@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from sparsify import load_model, load_recipe
 from sparsify.cli.export import main as export
@@ -80,6 +81,39 @@ def test_a_metric_that_does_not_exist(world: World, tmp_path: Path, capsys: pyte
     flags = ("--apply_quantization", "--do_eval", "--tolerance_criterion", "0.1", "--metric", "eval_bleu")
     assert main(world.flags(tmp_path, *flags)) == 2
     assert "evaluation gives no such metric; it gives" in capsys.readouterr().err
+
+
+def test_a_metric_that_does_not_exist_is_told_before_training(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ("--do_train", "--max_steps", "2", "--tolerance_criterion", "0.1", "--metric", "eval_bleu")
+    static = ("--apply_quantization", "--quantization_approach", "static")
+    assert main(world.flags(tmp_path, *asked, *static)) == 2
+    said = capsys.readouterr().err
+    assert "evaluation gives no such metric; it gives" in said
+    assert "train_loss" not in said
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_looking_for_the_metric_changes_no_training(world: World, tmp_path: Path) -> None:
+    """One evaluation more before training: what is trained has the same bits."""
+    static = ("--do_train", "--max_steps", "3", "--apply_quantization", "--quantization_approach", "static")
+    tolerant = ("--tolerance_criterion", "0.9")
+    assert main(world.flags(tmp_path / "usual", *static, *tolerant)) == 0
+    assert main(world.flags(tmp_path / "named", *static, *tolerant, "--metric", "eval_f1")) == 0
+    usual, named = (load_file(tmp_path / name / "model.safetensors") for name in ("usual", "named"))
+    assert usual.keys() == named.keys()
+    assert all(torch.equal(usual[name], named[name]) for name in usual)
+
+
+def test_a_tolerance_that_nothing_is_measured_by_is_said(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "prune.yaml"
+    recipe.write_text("modifiers:\n  - !ConstantPruningModifier\n    params: ['re:.*intermediate.dense.weight']\n")
+    flags = ("--recipe", str(recipe), "--do_train", "--max_steps", "1", "--tolerance_criterion", "0.1")
+    assert main(world.flags(tmp_path / "out", *flags)) == 0
+    assert "--tolerance_criterion has no effect: nothing is quantized after training" in capsys.readouterr().err
 
 
 def test_training_then_static(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

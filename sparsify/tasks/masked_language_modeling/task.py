@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,10 +105,8 @@ class MaskedLanguageModeling(base.Task[MaskedArguments, Texts, EncodedBlocks]):
                     "true": name([feature["labels"][i] for i in hidden]),
                 }
             )
-        text, lines = base.prediction_files(folder, split)
-        text.write_text("".join(" ".join(row["predicted"]) + "\n" for row in rows), encoding="utf-8")
-        lines.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-        return [text, lines]
+        text = "".join(" ".join(row["predicted"]) + "\n" for row in rows)
+        return base.write_prediction_files(folder, split, text, rows)
 
 
 TASK = MaskedLanguageModeling()

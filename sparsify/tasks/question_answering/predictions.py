@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sparsify.export.spans import Answered, SpanRules, answer
+from sparsify.recipe.files import write_atomically
 from sparsify.tasks.question_answering.columns import Questions
 from sparsify.tasks.question_answering.encode import EncodedWindows
 
@@ -50,7 +51,7 @@ def write(split: Questions, found: Sequence[Answered], folder: Path, prefix: str
     written = []
     for name, content in files.items():
         path = folder / f"{prefix}{name}.json"
-        path.write_text(json.dumps(content, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_atomically(path, json.dumps(content, indent=4, ensure_ascii=False) + "\n")
         written.append(path)
     return written
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -127,12 +126,9 @@ class TextClassification(base.Task[TextArguments, Texts, Encoded]):
     def write_predictions(self, reading: TextReading, split: str, outputs: Any, folder: Path) -> list[Path]:
         """A line each: ``predictions.txt`` (index and label), ``predictions.jsonl`` (with the texts)."""
         said = [_said(row, reading) for row in predicted(np.asarray(outputs), _problem(reading))]
-        text, lines = base.prediction_files(folder, split)
         rows = [{"texts": list(t), "predicted": p} for t, p in zip(reading.splits[split].texts, said, strict=True)]
         plain = "".join(f"{i}\t{','.join(p) if isinstance(p, list) else p}\n" for i, p in enumerate(said))
-        text.write_text(f"index\tprediction\n{plain}", encoding="utf-8")
-        lines.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-        return [text, lines]
+        return base.write_prediction_files(folder, split, f"index\tprediction\n{plain}", rows)
 
 
 def _glue(data: TextArguments) -> GlueTask | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,10 +94,8 @@ class TokenClassification(base.Task[TokenArguments, Sentences, EncodedTokens]):
         ):
             tags = [reading.labels[row[position]] if position >= 0 else "O" for position in first]
             rows.append({"tokens": words, "predicted": tags})
-        text, lines = base.prediction_files(folder, split)
-        text.write_text("".join(" ".join(row["predicted"]) + "\n" for row in rows), encoding="utf-8")
-        lines.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-        return [text, lines]
+        text = "".join(" ".join(row["predicted"]) + "\n" for row in rows)
+        return base.write_prediction_files(folder, split, text, rows)
 
 
 TASK = TokenClassification()

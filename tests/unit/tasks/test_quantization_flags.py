@@ -98,6 +98,14 @@ def test_flags_that_do_nothing_are_said(caplog: pytest.LogCaptureFixture) -> Non
     assert "without --apply_quantization nothing is quantized: --quantization_approach has no effect" in caplog.text
 
 
+def test_a_recipes_quantization_has_a_tolerance_too(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("WARNING", "sparsify"):
+        compiled("--output_dir out --do_eval --recipe some.yaml --tolerance_criterion 0.01 --metric f1")
+    assert "no effect" not in caplog.text
+    with pytest.raises(InputError, match="a share from 0 to 1"):
+        compiled("--output_dir out --do_eval --recipe some.yaml --tolerance_criterion -1")
+
+
 def test_help_names_every_flag() -> None:
     text = help_text("text_classification")
     assert all(f"--{name}" in text for name in FLAGS)
