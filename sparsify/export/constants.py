@@ -10,6 +10,9 @@ from typing import Any
 
 from sparsify.errors import ExportError
 
+_REPEATS = ("Expand", "Tile")
+"""Operators whose outputs are copies of their inputs: computed at export, a fixed batch would multiply the file."""
+
 
 def fold_constant_products(model: Any) -> int:
     """Replace, in place, each value that a product of constants leads to and that the rest of the graph reads.
@@ -49,9 +52,8 @@ def _constant_products(graph: Any) -> dict[Any, None]:
     products: dict[Any, None] = {}
     for node in graph:
         inputs = [v for v in node.inputs if v is not None]
-        if not all(v in constant for v in inputs) or any(
-            a.type.name in ("GRAPH", "GRAPHS") for a in node.attributes.values()
-        ):
+        nested = any(a.type.name in ("GRAPH", "GRAPHS") for a in node.attributes.values())
+        if nested or node.op_type in _REPEATS or not all(v in constant for v in inputs):
             continue
         constant.update(node.outputs)
         if node.op_type == "MatMul" or any(v in products for v in inputs):
