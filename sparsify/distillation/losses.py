@@ -56,23 +56,18 @@ def distance_over_counted(
         )
     attended = inputs.get("attention_mask")
     attended = attended if isinstance(attended, Tensor) else None
-    compare = BY_POSITION[comparison]
+    compare, labels = BY_POSITION[comparison], inputs.get("labels")
     if key in SPAN_KEYS:
-        classes = None if attended is None else _like(attended == 1, student)
-        by_row = compare(student, teacher, temperature, classes)
-        return by_row.sum(), _count(by_row)
-    labels = inputs.get("labels")
-    if student.dim() == 2 and student.shape[-1] == 1:
-        squares = BY_CLASS["squared_error"](student, teacher, temperature)
-        return squares.sum(), _count(squares)
-    if isinstance(labels, Tensor) and labels.is_floating_point() and labels.shape == student.shape:
-        by_class = BY_CLASS[comparison](student, teacher, temperature)
-        return by_class.sum(), _count(by_class)
-    by_position = compare(student, teacher, temperature)
-    mask = _counted(by_position, labels, attended)
-    if mask is None:
-        return by_position.sum(), _count(by_position)
-    return by_position.masked_fill(~mask, 0.0).sum(), mask.sum()
+        distances = compare(student, teacher, temperature, None if attended is None else _like(attended == 1, student))
+    elif student.dim() == 2 and student.shape[-1] == 1:
+        distances = BY_CLASS["squared_error"](student, teacher, temperature)
+    elif isinstance(labels, Tensor) and labels.is_floating_point() and labels.shape == student.shape:
+        distances = BY_CLASS[comparison](student, teacher, temperature)
+    else:
+        distances = compare(student, teacher, temperature)
+        if (mask := _counted(distances, labels, attended)) is not None:
+            return distances.masked_fill(~mask, 0.0).sum(), mask.sum()
+    return distances.sum(), _count(distances)
 
 
 def _counted(by_position: Tensor, labels: object, attended: Tensor | None) -> Tensor | None:
