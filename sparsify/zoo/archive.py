@@ -19,6 +19,8 @@ from sparsify.zoo.names import MAX_BYTES, MAX_FILES, safe, safe_set
 _CHUNK = 2**20
 _RATIO = 200
 """How many times its own size an archive may unpack to; weights do not shrink so much."""
+_HEADERS = 2**20
+"""Bytes that may stand before one member: tarfile reads records of long names and attributes whole."""
 
 
 def unpacked(archive: Path, name: str, folder: Path) -> Path:
@@ -58,8 +60,11 @@ def _unpack(archive: Path, stage: Path) -> None:
     left = min(MAX_BYTES, max(archive.stat().st_size, 2**16) * _RATIO)
     names: list[str] = []
     try:
-        with _opened(archive) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
-            for member in tar:
+        with _opened(archive) as stream, _members(given := _Given(stream, where)) as tar:
+            for count, member in enumerate(tar):
+                given.allow(_HEADERS)
+                if count >= 2 * MAX_FILES:  # folders are counted nowhere else
+                    raise ZooError(f"{where}: more than {2 * MAX_FILES} files and folders; refused")
                 name = member.name.removeprefix("./").rstrip("/")
                 if member.isdir():
                     if name not in ("", "."):
@@ -74,15 +79,40 @@ def _unpack(archive: Path, stage: Path) -> None:
                 if len(names) > MAX_FILES or member.size > left:
                     raise ZooError(f"{where}: unpacks to more than is believable; refused")
                 left -= member.size
+                given.allow(member.size + _HEADERS)
                 content = tar.extractfile(member)
                 if content is not None:
                     _copy(content, stage / safe(name, where), member.size)
+                given.allow(_HEADERS)
             _finish(stream, left, where)
     except (tarfile.TarError, EOFError, zlib.error, ValueError, OverflowError, RecursionError, LookupError) as error:
         raise ZooError(f"{where}: not an archive that can be read ({type(error).__name__})") from error
     except OSError as error:
         raise ZooError(f"{where}: cannot be unpacked ({error.strerror or error})") from error
     safe_set(names, where)
+
+
+def _members(given: _Given) -> tarfile.TarFile:
+    return tarfile.open(fileobj=cast(BinaryIO, given), mode="r:")
+
+
+class _Given:
+    """An archive's stream, of which so much is given as was allowed: what a header says of its own size is not believed."""
+
+    def __init__(self, stream: BinaryIO, where: str) -> None:
+        self._stream, self._where, self._left = stream, where, _HEADERS
+        self.seek, self.tell = stream.seek, stream.tell
+
+    def allow(self, size: int) -> None:
+        """Let so many bytes be read from here on."""
+        self._left = size
+
+    def read(self, size: int) -> bytes:
+        """The next bytes."""
+        self._left -= size
+        if self._left < 0:
+            raise ZooError(f"{self._where}: more than {_HEADERS:,} bytes stand before a file in it; refused")
+        return self._stream.read(size)
 
 
 def _opened(archive: Path) -> BinaryIO:

@@ -27,7 +27,7 @@ Open = Callable[[int], AbstractContextManager[tuple[BinaryIO, int]]]
 """From the byte to start at to a stream, and the byte that it really starts at (0 where a server cannot resume)."""
 
 
-def fetch(source: Open, target: Path, file: FileRecord, where: str, progress: Progress) -> Path:
+def fetch(source: Open, target: Path, file: FileRecord, where: str, progress: Progress, *, anew: bool = False) -> Path:
     """Put the file at ``target`` unless it is there already.
 
     What is at ``target`` is replaced only by a file that was checked. A cut download stays beside it as ``.part`` and
@@ -39,17 +39,18 @@ def fetch(source: Open, target: Path, file: FileRecord, where: str, progress: Pr
         file: Its size and sha256, as far as known.
         where: Its address, for messages.
         progress: Shows how far it is.
+        anew: Fetch it even so: what is there may be of another version.
 
     Raises:
         ZooUnreachable: The connection was cut, again and again.
         ZooError: Its bytes are not those of the manifest, or it is too large.
     """
-    if cache.matches(target, file):
+    if not anew and cache.matches(target, file):
         return target
     with cache.locked(target):
-        if cache.matches(target, file):  # another process was faster
+        if not anew and cache.matches(target, file):  # another process was faster
             return target
-        if target.exists():
+        if not anew and target.exists():
             logger.warning("%s: the cached copy is damaged; it is fetched again", target)
         part = target.with_name(f".{target.name}.part")
         resumed = _resumable(part, file)

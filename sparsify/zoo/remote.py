@@ -19,9 +19,9 @@ from sparsify.zoo.filesystem import WEAK, NotThere, Remote
 from sparsify.zoo.layout import is_entry
 from sparsify.zoo.manifest import MANIFEST, MAX_MANIFEST, FileRecord, Manifest, read_manifest, record, revision
 from sparsify.zoo.names import safe, safe_set, shown
-from sparsify.zoo.roots import INDEX, Listing, Root, read_index
+from sparsify.zoo.roots import INDEX, Listing, Root, names_entry, read_index
 from sparsify.zoo.settings import Place, Settings
-from sparsify.zoo.stub import DEPTH, PREFIX, parse_stub
+from sparsify.zoo.stub import DEPTH, PREFIX
 
 logger = logging.getLogger(__name__)
 _HEAD = "head.json"
@@ -29,6 +29,8 @@ _MOST_INDEX = 32 * 2**20
 _ENTRY_DEPTH = 4
 _MOST_LISTED = 1_000_000
 _HUB = ("hf",)
+_asked: set[Path] = set()
+"""Files in the cache that this process fetched from servers that tell no versions."""
 
 
 class RemoteRoot(Root):
@@ -45,7 +47,7 @@ class RemoteRoot(Root):
         self._place, self._settings, self._flat = place, settings, flat
         self._cache = cache.root_folder(settings.cache, place.url)
         hub_offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
-        self._offline = settings.offline or (place.url.split("://", 1)[0] in _HUB and hub_offline)
+        self._offline = settings.offline or (place.url.split("://", 1)[0].lower() in _HUB and hub_offline)
 
     @functools.cached_property
     def remote(self) -> Remote:
@@ -106,32 +108,38 @@ class RemoteRoot(Root):
         return Listing(path, files)
 
     def local(self, listing: Listing, name: str) -> Path:
-        """The file in the cache, fetched if need be."""
-        place = self.place(listing, name)
-        target = self._revision(listing) / name
-        known = listing.files[name]
+        """The file in the cache, fetched if need be; of a server that tells no versions, once by each process."""
+        target, known = self._revision(listing) / name, listing.files[name]
         file = known if known.sha256 else self._recorded(listing, name)
-        if cache.matches(target, file) and (file.sha256 or file.size is not None):
+        kept = cache.matches(target, file) and (file.sha256 is not None or file.size is not None)
+        versioned = known.sha256 is not None or known.tag is not None
+        shut = self._offline or listing.stale
+        if kept and (versioned or shut or target in _asked):
             return target
-        if self._offline or listing.stale:
-            raise ZooUnreachable(f"{self.shown}/{place}: not in the cache, and the root cannot be asked")
-        # a server that tells no versions may hold another one by now: what was fetched once binds it to nothing
-        wanted = file if known.sha256 or known.tag else known
-        if file.sha256 and wanted.sha256 is None:
-            target.unlink(missing_ok=True)
-        try:
-            fetched = fetch(
-                functools.partial(self.remote.open, place),
-                target,
-                wanted,
-                self.remote.where(place),
-                self._settings.progress,
+        if shut:
+            raise ZooUnreachable(
+                f"{self.shown}/{self.place(listing, name)}: not in the cache, and the root cannot be asked"
             )
-        except NotThere:
-            raise ZooError(f"{self.remote.where(place)}: listed, and not there") from None
+        try:
+            # such a server may hold another version by now: what was fetched once binds it to nothing
+            self._fetch(self.place(listing, name), target, file if versioned else known, anew=not versioned)
+        except ZooUnreachable as error:
+            if not kept:
+                raise
+            logger.warning("%s; using what is in the cache", error)
+            return target
         if known.sha256 is None:
-            cache.write(self._record_file(listing, name), record(fetched).model_dump_json().encode())
-        return fetched
+            cache.write(self._record_file(listing, name), record(target).model_dump_json().encode())
+        if not versioned:
+            _asked.add(target)
+        return target
+
+    def _fetch(self, place: PurePosixPath, target: Path, file: FileRecord, anew: bool) -> None:
+        where, source = self.remote.where(place), functools.partial(self.remote.open, place)
+        try:
+            fetch(source, target, file, where, self._settings.progress, anew=anew)
+        except NotThere:
+            raise ZooError(f"{where}: listed, and not there") from None
 
     def place(self, listing: Listing, name: str) -> PurePosixPath:
         """Where a file of an entry lies below the address."""
@@ -149,7 +157,8 @@ class RemoteRoot(Root):
             return self.asked()
         except ZooUnreachable:
             heads = self._cache.rglob(_HEAD) if self._cache.is_dir() else ()
-            return sorted(f"{PREFIX}{head.parent.relative_to(self._cache).as_posix()}" for head in heads)
+            names = (head.parent.relative_to(self._cache).as_posix() for head in heads)
+            return sorted(f"{PREFIX}{name}" for name in names if names_entry(name))  # files may have that name, too
 
     def asked(self) -> list[str]:
         """Stubs that the root has now.
@@ -166,12 +175,11 @@ class RemoteRoot(Root):
         """Stubs of what can be listed there, without its index."""
         found: set[str] = set()
         for name in self.remote.find(depth=DEPTH + 1, most=_MOST_LISTED):
-            parts = name.split("/")
-            top = "/".join(parts[:DEPTH]) if len(parts) > DEPTH else parts[0] if len(parts) == 2 else ""
-            try:
-                found.add(parse_stub(top).base)
-            except ZooError:
-                continue
+            *folders, _ = name.split("/")
+            short = bool(folders) and "-" in folders[0]  # a domain has no dash
+            top = "/".join(folders[: 1 if short else DEPTH])
+            if names_entry(top):
+                found.add(f"{PREFIX}{top}")
         return sorted(found)
 
     def _there(self, path: PurePosixPath) -> PurePosixPath:

@@ -84,20 +84,27 @@ class FolderRoot(Root):
 
     def missing(self) -> str:
         """Whether the folder is there."""
-        return "" if self.base.is_dir() else " (missing)"
+        try:
+            return "" if self.base.is_dir() else " (missing)"
+        except OSError as error:
+            return f" ({error.strerror or error})"
 
     def entry(self, path: PurePosixPath) -> Listing | None:
         """What lies in the folder."""
         folder = inside(self.base, path)
-        if not folder.is_dir():
-            return None
+        with cache.told(folder):
+            if self.missing() or not folder.is_dir():
+                return None
         return listed(self.base, path)
 
     def local(self, listing: Listing, name: str) -> Path:
         """The file itself."""
         path = inside(self.base, listing.path / safe(name, str(listing.path)))
-        if not path.is_file():
-            raise ZooError(f"{path}: named by the manifest of {listing.path} and not there")
+        with cache.told(path):
+            if not path.is_file():
+                named = "named by the manifest" if listing.manifest else "listed"
+                raise ZooError(f"{path}: {named} and not there, or no plain file")
+            path.open("rb").close()  # one that may not be read is not a damaged one
         file = listing.files[name]
         if not cache.matches(path, file):
             raise ZooError(
@@ -111,11 +118,11 @@ class FolderRoot(Root):
 
     def stubs(self) -> list[str]:
         """Every folder seven levels deep, and those at the top whose name is a short stub."""
-        if not self.base.is_dir():
+        if self.missing():
             return []
         deep = (path.relative_to(self.base).as_posix() for path in _walk(self.base, 0))
         top = (path.name for path in _folders(self.base) if "-" in path.name)
-        return sorted({f"{PREFIX}{name}" for name in (*deep, *top) if _is_stub(name)})
+        return sorted({f"{PREFIX}{name}" for name in (*deep, *top) if names_entry(name)})
 
 
 def listed(base: Path, path: PurePosixPath) -> Listing | None:
@@ -163,7 +170,8 @@ def _folders(folder: Path) -> list[Path]:
     return found[:MAX_FILES]
 
 
-def _is_stub(name: str) -> bool:
+def names_entry(name: str) -> bool:
+    """Whether a path below a root is one that an entry can have: a stub as it is written without ``zoo:``."""
     try:
         return str(parse_stub(name).path) == name
     except ZooError:
@@ -184,7 +192,11 @@ def read_index(data: bytes, where: str) -> list[str]:
     if not isinstance(stubs, list) or len(stubs) > MAX_FILES * 10:
         raise ZooError(f"{where}/{INDEX}: not an index of a zoo")
     return sorted(
-        {f"{PREFIX}{name}" for stub in stubs if isinstance(stub, str) and _is_stub(name := stub.removeprefix(PREFIX))}
+        {
+            f"{PREFIX}{name}"
+            for stub in stubs
+            if isinstance(stub, str) and names_entry(name := stub.removeprefix(PREFIX))
+        }
     )
 
 

@@ -54,8 +54,8 @@ def verify(what: str | os.PathLike[str]) -> list[Checked]:
         return [_checked(entry.root, entry)]
     settings = current()
     root = open_root(place(text), settings)
-    if isinstance(root, FolderRoot) and not root.base.is_dir():
-        raise ZooError(f"{text}: no such folder")
+    if isinstance(root, FolderRoot) and (reason := root.missing()):
+        raise ZooError(f"{text}: no such folder{reason.replace(' (missing)', '')}")
     found = []
     remote = isinstance(root, RemoteRoot)
     for stub in root.asked() if isinstance(root, RemoteRoot) else root.stubs():

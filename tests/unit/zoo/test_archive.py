@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -80,14 +82,55 @@ def test_a_cut_archive_is_found(mode: str, tmp_path: Path) -> None:
 
 
 def test_zeros_without_end_behind_the_last_member_are_not_read_to_their_end(tmp_path: Path) -> None:
-    import gzip
-
     plain = archive(tmp_path / "plain", {"x": b"1"}, "w").read_bytes()
     with gzip.open(tmp_path / "a.tar.gz", "wb", compresslevel=1) as out:
         out.write(plain)
         for _ in range(40):
             out.write(bytes(2**20))
     with pytest.raises(ZooError, match="more than is believable"):
+        unpacked(tmp_path / "a.tar.gz", "training", tmp_path / "cache")
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_a_record_before_a_file_is_not_read_whole_where_it_is_very_long(kind: bytes, tmp_path: Path) -> None:
+    size = 16 * 2**20
+    begin = tarfile.TarInfo("././@LongLink")
+    begin.type, begin.size = kind, size
+    with gzip.open(tmp_path / "a.tar.gz", "wb", compresslevel=1) as out:
+        out.write(begin.tobuf(tarfile.GNU_FORMAT))
+        for _ in range(size // 2**20):
+            out.write(b"a" * 2**20)
+        out.write(tarfile.TarInfo("x").tobuf() + bytes(1024))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ZooError, match=r"a\.tar\.gz: more than 1,048,576 bytes stand before a file in it"):
+            unpacked(tmp_path / "a.tar.gz", "training", tmp_path / "cache")
+        assert tracemalloc.get_traced_memory()[1] < size / 2
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_long_names_are_read_file_by_file(form: int, tmp_path: Path) -> None:
+    names = [f"{'x' * 110}/{'é' * 50}{number}" for number in range(3)]
+    content = os.urandom(2**20) + bytes(2 * 2**20)  # more than may stand before a file
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz", format=form) as tar:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    folder = unpacked(tmp_path / "a.tar.gz", "training", tmp_path / "cache")
+    assert {path: (folder / path).read_bytes() == content for path in files(folder)} == dict.fromkeys(names, True)
+
+
+def test_folders_without_end_are_not_read_to_their_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sparsify.zoo.archive.MAX_FILES", 2)
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as tar:
+        for number in range(5):
+            member = tarfile.TarInfo(f"training/{number}")
+            member.type = tarfile.DIRTYPE
+            tar.addfile(member)
+    with pytest.raises(ZooError, match=r"a\.tar\.gz: more than 4 files and folders"):
         unpacked(tmp_path / "a.tar.gz", "training", tmp_path / "cache")
 
 
