@@ -13,6 +13,8 @@ from sparsify.pruning.order import keep_highest
 
 _SURE = torch.finfo(torch.float32).min
 """Score of a unit that its layer's least sparsity asks for: behind those that are gone already, before all others."""
+_DIGITS = 6
+"""Of a number of units: 0.07 of 100 is 7.000000000000001 in floats, which is 7 units and not 8."""
 
 
 def keep_global(
@@ -38,10 +40,18 @@ def keep_global(
     parts = [_bound(u, bounds) for u in units.values()]
     alike = len(set(sizes.values())) == 1
     weights = [1 if alike else sizes[name] for name in units]
-    count = round(sum(len(u) * w * shares[name] for (name, u), w in zip(units.items(), weights, strict=True)))
+    count = round(_total({name: len(u) * w for (name, u), w in zip(units.items(), weights, strict=True)}, shares))
     _check(count, parts, weights, bounds)
     kept = keep_highest(parts, count) if alike else _keep_nearest(parts, weights, count)
     return dict(zip(units, kept, strict=True))
+
+
+def _total(amounts: Mapping[str, int], shares: Mapping[str, float]) -> float:
+    """Sum of amounts times shares: layers of one share are one product, so that how weights are cut up changes nothing."""
+    together: dict[float, int] = {}
+    for name, amount in amounts.items():
+        together[shares[name]] = together.get(shares[name], 0) + amount
+    return math.fsum(share * amount for share, amount in together.items())
 
 
 def _check(count: int, parts: Sequence[Tensor], weights: Sequence[int], bounds: tuple[float, float]) -> None:
@@ -50,12 +60,16 @@ def _check(count: int, parts: Sequence[Tensor], weights: Sequence[int], bounds: 
     if not fewest <= count <= most:
         total = sum(len(part) * w for part, w in zip(parts, weights, strict=True))
         what = "units" if set(weights) == {1} else "weights"
-        raise InputError(f"{count} of {total} {what} are to go, but the layer bounds ask for {fewest} to {most}")
+        raise InputError(
+            f"{count} of {total} {what} are to go, but the layer bounds ask for {fewest} to {most}: "
+            "change the sparsity, min_layer_sparsity or max_layer_sparsity"
+        )
 
 
 def _limits(units: Tensor, bounds: tuple[float, float]) -> tuple[int, int]:
-    """Fewest and most units of a layer that may go."""
-    return math.floor(len(units) * bounds[0]), math.ceil(len(units) * bounds[1])
+    """Fewest and most units of a layer that may go: next to its bounds, outwards where units do not meet them."""
+    least, most = (round(len(units) * bound, _DIGITS) for bound in bounds)
+    return math.floor(least), math.ceil(most)
 
 
 def _bound(units: Tensor, bounds: tuple[float, float]) -> Tensor:

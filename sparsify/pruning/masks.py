@@ -68,7 +68,7 @@ def compute_masks(
     held = held or {}
     scores = _masked_lowest(scores, held, overwrite)
     units = {name: _units(form, score, block_reduce, held.get(name)) for name, score in scores.items()}
-    bounds = (min(min_layer_sparsity / form.ratio, 1.0), min(max_layer_sparsity / form.ratio, 1.0))
+    bounds = (_of_units(form, min_layer_sparsity), _of_units(form, max_layer_sparsity))
     if scope == "layer":
         kept = {n: _keep(u, round(len(u) * min(max(shares[n], bounds[0]), bounds[1]))) for n, u in units.items()}
     else:
@@ -113,6 +113,10 @@ def _share(form: Pattern, name: str, sparsity: float) -> float:
     """Fraction of units to prune for a fraction of zeros."""
     if not 0.0 <= sparsity <= form.ratio + RATIO_SLACK:
         raise InputError(f"{name}: sparsity {sparsity:g} must lie between 0 and {form.ratio:g}, what the mask allows")
+    return _of_units(form, sparsity)
+
+
+def _of_units(form: Pattern, sparsity: float) -> float:
     # Within the slack of the ratio every unit goes: 0.5 of 2:4, but also the 0.66 that a recipe writes for 1:3.
     return 1.0 if form.ratio < 1.0 and sparsity >= form.ratio - RATIO_SLACK else min(sparsity / form.ratio, 1.0)
 

@@ -69,6 +69,7 @@ def weight_of(module: nn.Module) -> Tensor:
     Raises:
         TypeError: It has none.
     """
-    if not isinstance(module.weight, Tensor):
+    weight = getattr(module, "weight", None)
+    if not isinstance(weight, Tensor):
         raise TypeError(f"{type(module).__name__} has no weight")
-    return module.weight
+    return weight

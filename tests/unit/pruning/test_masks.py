@@ -136,6 +136,15 @@ def test_layer_bounds_hold_and_the_total_stays() -> None:
         compute_masks(given_scores, 0.9, scope="global", max_layer_sparsity=0.5)
 
 
+@pytest.mark.parametrize("scope", ["layer", "global"])
+@pytest.mark.parametrize(("pattern", "sparsity", "most"), [("1:3", 0.66, 0.66), ("2:4", 0.497, 0.498)])
+def test_bounds_are_read_with_the_slack_of_the_sparsity(scope: str, pattern: str, sparsity: float, most: float) -> None:
+    width = int(pattern[-1])
+    given_scores = scores(0, shapes=((100, width), (100, width)))
+    masks = compute_masks(given_scores, sparsity, pattern, scope, max_layer_sparsity=most)  # type: ignore[arg-type]
+    assert [zeros(m) for m in masks.values()] == [200, 200]
+
+
 def test_global_rows_of_different_length_come_nearest_to_the_total() -> None:
     given_scores = {"wide": torch.rand(10, 30) + 1.0, "narrow": torch.rand(10, 3)}
     masks = compute_masks(given_scores, 0.5, [1, -1], "global")
