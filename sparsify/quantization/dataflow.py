@@ -15,7 +15,11 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
+from sparsify.quantization.layers import QBatchNorm2d, QReLU
+
 _WHOLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding, nn.BatchNorm2d, nn.ReLU)
+# No subclasses: what else they compute (an activation, in some norms) would be lost in a fold or stay unquantized.
+_NORMS, _RELUS = (nn.BatchNorm2d, QBatchNorm2d), (nn.ReLU, QReLU)
 _CLEAR = (nn.ReLU, nn.MaxPool2d, nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d, nn.Unflatten)
 _CLEAR_FUNCTIONS: tuple[object, ...] = (
     *(torch.relu, functional.relu, functional.max_pool2d, functional.dropout, functional.dropout2d),
@@ -34,7 +38,7 @@ class Flow:
 
     Attributes:
         source: Stands for the tensor that it reads: the same for layers that read the same one.
-        norm: Name of the batch norm that alone reads its output, or None.
+        norm: Name of the batch norm that alone reads its output, where nothing else reads its weight; or None.
         tail: Name of the last module of convolution, norm and ReLU that nothing else reads in between.
         readers: Names of the layers that read the tail's output, through nothing but what integers pass.
         closed: Whether nothing but ``readers`` reads it.
@@ -77,19 +81,21 @@ def convolution_flows(model: nn.Module, prefix: str = "") -> dict[str, Flow]:
 def _flows(model: nn.Module, graph: fx.Graph, prefix: str) -> Iterator[tuple[str, Flow]]:
     calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
 
-    def once(node: fx.Node | None, kind: type[nn.Module]) -> bool:
+    read = {str(node.target) for node in graph.nodes if node.op == "get_attr"}
+
+    def once(node: fx.Node | None) -> nn.Module | None:
         if node is None or node.op != "call_module" or calls[str(node.target)] != 1:
-            return False
-        return isinstance(model.get_submodule(str(node.target)), kind)
+            return None
+        return model.get_submodule(str(node.target))
 
     for node in graph.nodes:
-        if not once(node, nn.Conv2d):
+        if not isinstance(once(node), nn.Conv2d):
             continue
         behind = _only_user(node)
-        norm = behind if once(behind, nn.BatchNorm2d) else None
+        norm = behind if type(once(behind)) in _NORMS and f"{node.target}.weight" not in read else None
         tail = norm or node
         behind = _only_user(tail)
-        tail = behind if behind is not None and once(behind, nn.ReLU) else tail
+        tail = behind if behind is not None and type(once(behind)) in _RELUS else tail
         readers, closed = _readers(model, tail)
         yield (
             f"{prefix}{node.target}",

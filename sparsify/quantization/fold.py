@@ -36,7 +36,9 @@ def fold_batch_norms(model: nn.Module) -> int:
     """
     folded = 0
     for conv, norm, parent, name in list(conv_norm_pairs(model)):
-        if not isinstance(conv, QConv2d) or conv.weight_fq.spec.axis not in (0, None) or not conv.weight_fq.calibrated:
+        if not isinstance(conv, QConv2d) or conv.weight_fq.spec.axis not in (0, None):
+            continue
+        if not (conv.weight_fq.enabled and conv.weight_fq.calibrated):
             continue
         mean, variance = norm.running_mean, norm.running_var
         if mean is None or variance is None:
@@ -45,11 +47,14 @@ def fold_batch_norms(model: nn.Module) -> int:
         factor = factor if norm.weight is None else factor * norm.weight.float()
         shift = -mean.float() * factor if norm.bias is None else norm.bias.float() - mean.float() * factor
         bias = shift if conv.bias is None else conv.bias.float() * factor + shift
-        conv.bias = nn.Parameter(bias)
+        conv.bias = nn.Parameter(bias.to(conv.weight.dtype))
         # Rounded first: products of the integers, so that no rounding error of the factor moves one of them.
-        conv.weight.copy_(conv.weight_fq.round(conv.weight) * factor.view(-1, 1, 1, 1))
+        weight = conv.weight_fq.round(conv.weight).float() * factor.view(-1, 1, 1, 1)
+        # A new parameter: another layer may hold the same one, without a norm behind it.
+        conv.weight = nn.Parameter(weight.to(conv.weight.dtype))
         _one_per_channel(conv)
         conv.weight_fq.scale.mul_(factor.abs()).clamp_(min=_SMALLEST)
+        conv.weight_fq.learning = False  # a learned clip value knows nothing of the factor
         parent._modules[name] = getattr(norm, "output_fq", None) or nn.Identity()
         folded += 1
     return folded

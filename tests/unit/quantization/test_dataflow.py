@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsify.quantization.dataflow import convolution_flows
+from sparsify.quantization.insert import insert_quantizers
 from tests.helpers.convnets import Residual
 
 
@@ -50,6 +51,31 @@ def test_what_serves_several_is_no_tail_and_what_several_read_has_no_norm() -> N
     flows = convolution_flows(Shared())
     assert [(f.norm, f.tail) for f in flows.values()] == [(None, "first"), (None, "second"), (None, "third")]
     assert not any(flow.closed for flow in flows.values())
+
+
+class NormAct(nn.BatchNorm2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(super().forward(x))
+
+
+class Bounded(nn.ReLU):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.clamp(0, 1)
+
+
+def test_subclasses_that_may_compute_more_are_neither_norm_nor_tail() -> None:
+    flow = convolution_flows(nn.Sequential(nn.Conv2d(1, 2, 3), NormAct(2), nn.Flatten()))["0"]
+    assert (flow.norm, flow.tail, flow.closed) == (None, "0", False)
+    flow = convolution_flows(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), Bounded()))["0"]
+    assert (flow.norm, flow.tail) == ("1", "1")
+
+
+def test_a_quantized_model_flows_as_the_plain_one() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+    for made in (model, nn.Sequential(*list(model)[:2])):
+        plain = convolution_flows(made)
+        insert_quantizers(made)
+        assert convolution_flows(made) == plain
 
 
 class Branches(nn.Module):
