@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsify.errors import InputError
+from sparsify.quantization.layers import adopt_inputs
 from sparsify.select import clean_name
 
 
@@ -47,7 +48,7 @@ def skipped(model: nn.Module) -> dict[str, Skipped]:
 
 
 def skip(model: nn.Module, layers: Sequence[nn.Module]) -> None:
-    """Take ``layers`` out of ``model``, wherever each stands in it.
+    """Take ``layers`` out of ``model``, wherever each stands in it; quantizers that others share with them stay.
 
     Raises:
         InputError: One of them cannot be left out; the model is then as it was.
@@ -57,6 +58,7 @@ def skip(model: nn.Module, layers: Sequence[nn.Module]) -> None:
         for name, child in list(parent.named_children()):
             if id(child) in stands_in:
                 setattr(parent, name, stands_in[id(child)])
+    adopt_inputs(model)
 
 
 def _first(layer: nn.Module) -> str:

@@ -125,6 +125,22 @@ def quantize_output(module: nn.Module, activation: FakeQuant) -> None:
     module.register_module("output_fq", activation)
 
 
+def adopt_inputs(model: nn.Module) -> None:
+    """Give each input quantizer whose owner has left ``model`` to the first layer that refers to it.
+
+    What nobody registers is in no state dict, and no phase of quantization reaches it.
+    """
+    owned = {id(fq) for fq in quantizers(model).values()}
+    for module in model.modules():
+        if not isinstance(module, QLinear | QConv2d) or module.input_fq is None or id(module.input_fq) in owned:
+            continue
+        fq = module.input_fq
+        owned.add(id(fq))
+        object.__delattr__(module, "input_fq")
+        module.register_module("input_fq", fq)
+        object.__setattr__(module, "owns_input", True)
+
+
 def _output(module: QLinear | QConv2d | QBatchNorm2d | QReLU, values: Tensor) -> Tensor:
     if module.output_fq is None:
         return values

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from sparsify.errors import InputError
 from sparsify.pruning.skip import Skipped, skip, skipped
+from sparsify.quantization.fake_quant import ActivationQuant
+from sparsify.quantization.layers import quantizers, swap_class
+from sparsify.quantization.qparams import ACTIVATION, WEIGHT
 from tests.helpers.models import FAMILIES, tiny_classifier, token_batch
 
 
@@ -75,3 +78,17 @@ def test_layers_of_transformers_models(family: str) -> None:
     skip(model, [encoder(model)[1]])
     assert torch.equal(model(**batch).logits, without(**batch).logits)
     assert not torch.equal(model(**batch).logits, whole)
+
+
+def test_a_quantizer_shared_with_a_layer_that_goes_stays_in_the_model() -> None:
+    """As in a decoder, whose layers all read what the encoder gives: the first one's quantizer serves them all."""
+    model = nn.ModuleList(nn.Linear(3, 3) for _ in range(3))
+    shared = ActivationQuant(ACTIVATION)
+    for place, layer in enumerate(model):
+        swap_class(layer, WEIGHT, shared, owns_input=place == 0)
+    skip(model, [model[0]])
+    assert quantizers(model)["1.input_fq"] is shared
+    assert "1.input_fq.scale" in model.state_dict()
+    assert [name for name in quantizers(model) if name.endswith("input_fq")] == ["1.input_fq"]
+    skip(model, [model[1]])
+    assert "2.input_fq.scale" in model.state_dict()
