@@ -262,7 +262,7 @@ class ModifierManager:
         self.apply_structure(model)
         # What depends on a run's length holds a guess, which may lie after the other times: only the order matters.
         epochs = math.ceil(max(self.max_epochs, 1, *(max(m.start, m.end) for m in self.modifiers)))
-        still = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.0)
+        still = torch.optim.SGD([p for p in model.parameters() if p.is_floating_point()], lr=0.0)
         acting = [m for m in self.modifiers if m.kind == "pruning" or m.one_shot]
         run = TrainingRun(acting, model, still, Clock(1, epochs))
         run.open()

@@ -91,6 +91,15 @@ class LearningRates:
         return rate
 
 
+def set_rate(group: dict[str, Any], rate: float) -> float:
+    """Give a param group its learning rate, in place where that is a tensor; returns it as it is held."""
+    if isinstance(group["lr"], Tensor):  # captured graphs and compiled steps read this very tensor
+        group["lr"].fill_(rate)
+    else:
+        group["lr"] = rate
+    return float(group["lr"])
+
+
 class TrainingRun:
     """Drives modifiers from torch's own optimizer step hooks. Made by ``ModifierManager.attach`` and ``wrap``.
 
@@ -118,12 +127,13 @@ class TrainingRun:
         self.rates = LearningRates(modifiers, clock)
         self.phases = [Phase(m, clock) for m in sorted(modifiers, key=lambda m: m.order)]
         self._set_rates = set_rates and bool(self.rates)
-        self._written: list[float] | None = None
+        self._written: list[float | None] | None = None
         self._begun = -1
         self._steppers = [p for p in self.phases if type(p.modifier).on_step is not Modifier.on_step]
         self._readers = [p for p in self.phases if type(p.modifier).on_gradients is not Modifier.on_gradients]
         self._losses = [p for p in self.phases if type(p.modifier).on_loss is not Modifier.on_loss]
         self._handles: list[RemovableHandle] = []
+        self._writes = 0
         self.finished = False
 
     def open(self) -> None:
@@ -137,9 +147,19 @@ class TrainingRun:
             self.optimizer.register_step_pre_hook(self._before_step),
             self.optimizer.register_step_post_hook(self._after_step),
         ]
+        self._writes = _writes(self.model)
 
     def warn_unfinished(self) -> None:
-        """Say so if training stopped before the model is what the recipe says; nothing where no step was taken."""
+        """Say so if training stopped before the model is what the recipe says, or went past the run's optimizer.
+
+        Nothing where nothing was trained.
+        """
+        if not self.clock.step and _writes(self.model) != self._writes:
+            logger.warning(
+                "the weights changed, but the %s that the recipe is attached to took no step, so nothing of the recipe "
+                "was carried out: attach it to the optimizer that trains",
+                type(self.optimizer).__name__,
+            )
         lacks = self.unfinished() if self.clock.step else []
         if lacks:
             logger.warning(
@@ -187,17 +207,18 @@ class TrainingRun:
 
     def _write_rates(self, step: int) -> None:
         groups = self.optimizer.param_groups
-        current = [float(g["lr"]) for g in groups]
-        if self._written is not None and current != self._written:
-            raise InputError(
-                f"the learning rate was changed from {self._written} to {current} outside the recipe, which sets it: "
-                "remove your scheduler, or the recipe's learning-rate modifiers"
-            )
-        for index, group in enumerate(groups):
-            rate = self.rates.at(step, index)
-            if rate is not None:
-                group["lr"] = rate
-        self._written = [float(g["lr"]) for g in groups]
+        self._check_rates(groups)
+        rates = [self.rates.at(step, index) for index in range(len(groups))]
+        self._written = [None if rate is None else set_rate(g, rate) for g, rate in zip(groups, rates, strict=True)]
+
+    def _check_rates(self, groups: Sequence[Mapping[str, Any]]) -> None:
+        """Refuse a rate that somebody else changed; one that the recipe did not set is free, as that of a new group."""
+        for index, (group, written) in enumerate(zip(groups, self._written or (), strict=False)):
+            if written is not None and float(group["lr"]) != written:
+                raise InputError(
+                    f"the learning rate of param group {index} was changed from {written:g} to {float(group['lr']):g} "
+                    "outside the recipe, which sets it: remove your scheduler, or the recipe's learning-rate modifiers"
+                )
 
     def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         self.begin_step()
@@ -354,3 +375,8 @@ class TrainingRun:
 def _listed(what: str, keys: Iterable[str]) -> list[str]:
     joined = ", ".join(keys)
     return [f"{what}: {joined}"] if joined else []
+
+
+def _writes(model: nn.Module) -> int:
+    """How often parameters were written to: torch counts it for each."""
+    return sum(p._version for p in model.parameters() if not p.is_inference())

@@ -19,7 +19,7 @@ from sparsify.errors import InputError, StateError
 from sparsify.export.checkpoint import RECIPE_FILE
 from sparsify.manager import unwrap, unwrap_optimizer
 from sparsify.modifiers.structure import LayerThinningModifier
-from sparsify.run import LearningRates, TrainingRun, settle
+from sparsify.run import LearningRates, TrainingRun, set_rate, settle
 from sparsify.state import STATE_FILE, read_state, write_state
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class RecipeSchedule(LRScheduler):
         """Continue at a saved step."""
         self.last_epoch = state_dict["last_epoch"]
         for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
-            group["lr"] = rate
+            set_rate(group, rate)
 
 
 class RecipeCallback(TrainerCallback):
@@ -117,6 +117,7 @@ class WrappedTrainer:
         """Check the trainer's options, insert structure and take over the methods that matter."""
         trainer = self.trainer
         _refuse(trainer)
+        self._refuse_scheduler()
         self._set_epochs()
         model = unwrap(trainer.model)
         if self.teacher is None and self.manager.needs_teacher:
@@ -129,6 +130,15 @@ class WrappedTrainer:
             self._replace("create_scheduler", self.create_scheduler)
         if self.manager.needs_teacher:
             self._replace("compute_loss", self.compute_loss)
+
+    def _refuse_scheduler(self) -> None:
+        trainer = self.trainer
+        theirs = trainer.lr_scheduler is not None and not trainer._created_lr_scheduler
+        if theirs and self.manager.sets_learning_rate:
+            raise InputError(
+                "the recipe sets the learning rate, and the trainer was given a scheduler of its own, which would "
+                "overrule it: pass optimizers=(optimizer, None), or remove the recipe's learning-rate modifiers"
+            )
 
     def _replace(self, name: str, method: Callable[..., Any]) -> None:
         original = getattr(self.trainer, name)
@@ -146,7 +156,7 @@ class WrappedTrainer:
         logger.warning("num_train_epochs is %d, from the recipe", needed)
         args.num_train_epochs = float(needed)
 
-    def train(self, original: Callable[..., Any], resume_from_checkpoint: Any = None, **kwargs: Any) -> Any:
+    def train(self, original: Callable[..., Any], resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Train, resuming only from checkpoints that are whole."""
         if resume_from_checkpoint is True:
             resume_from_checkpoint = str(newest_complete(Path(self.trainer.args.output_dir)))
@@ -155,7 +165,7 @@ class WrappedTrainer:
             # The Trainer loads weights, then makes the optimizer, before any callback: the shapes must be there by then.
             self.manager.apply_structure(unwrap(self.trainer.model), read_state(self._resume_from / STATE_FILE))
         try:
-            return original(resume_from_checkpoint=resume_from_checkpoint or None, **kwargs)
+            return original(resume_from_checkpoint or None, *args, **kwargs)
         finally:
             if self._run is not None:
                 self._run.close()
@@ -299,6 +309,8 @@ def _complete(folder: Path) -> Path:
 
 
 def _refuse(trainer: Trainer) -> None:
+    if any(isinstance(callback, RecipeCallback) for callback in trainer.callback_handler.callbacks):
+        raise InputError("the trainer has a recipe already, and two would act at once: make a new Trainer for this one")
     args = trainer.args
     for refused, why in (
         (trainer.model_init is not None, "model_init makes a new model that lacks the recipe's structure"),

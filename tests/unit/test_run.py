@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from sparsify.errors import InputError, StateError
 from sparsify.manager import load_recipe, unwrap, unwrap_optimizer
@@ -198,3 +199,79 @@ def test_one_shot_of_weights_alone_needs_no_data() -> None:
     from sparsify.quantization.layers import quantizers
 
     assert all(q.enabled for q in quantizers(model).values())
+
+
+def rates(world: World) -> list[float]:
+    return [float(group["lr"]) for group in world.optimizer.param_groups]
+
+
+LINEAR = """modifiers:
+  - !LearningRateFunctionModifier {lr_func: linear, init_lr: 0.01, final_lr: 0.0, start_epoch: 0, end_epoch: 3}
+"""
+
+
+def test_rates_that_the_recipe_does_not_set_may_be_changed_by_others() -> None:
+    world = World(
+        "modifiers:\n  - !SetLearningRateModifier {start_epoch: 1.0, learning_rate: 0.25, param_groups: [0]}\n"
+    )
+    world.optimizer.param_groups[0]["lr"] = 1.0
+    world.optimizer.add_param_group({"params": [nn.Parameter(torch.ones(2))], "lr": 1.0})
+    with world.manager.attach(world.model, world.optimizer, STEPS_PER_EPOCH, epochs=EPOCHS) as run:
+        for number in range(STEPS_PER_EPOCH):  # a warm-up of one's own, before the recipe's rate
+            step(world, number)
+            world.optimizer.param_groups[0]["lr"] = 0.5
+            world.optimizer.param_groups[1]["lr"] = 0.9**number
+        assert rates(world) == [0.5, 0.9 ** (STEPS_PER_EPOCH - 1)]
+        step(world, STEPS_PER_EPOCH)
+        assert rates(world) == [0.25, 0.9 ** (STEPS_PER_EPOCH - 1)]
+        world.optimizer.param_groups[0]["lr"] = 0.5
+        with pytest.raises(InputError, match=r"param group 0 was changed from 0\.25 to 0\.5 outside the recipe"):
+            run.begin_step()
+
+
+def test_a_param_group_that_is_added_gets_its_rate_too() -> None:
+    world = World(LINEAR)
+    with world.manager.attach(world.model, world.optimizer, STEPS_PER_EPOCH, epochs=EPOCHS) as run:
+        step(world, 0)
+        world.optimizer.add_param_group({"params": [nn.Parameter(torch.ones(2))], "lr": 7.0})
+        run.begin_step()
+        assert rates(world) == [pytest.approx(rates(world)[0])] * len(rates(world))
+
+
+def test_a_rate_that_is_a_tensor_stays_that_tensor() -> None:
+    world = World(LINEAR)
+    held = torch.tensor(3.0)
+    for group in world.optimizer.param_groups:
+        group["lr"] = held
+    with world.manager.attach(world.model, world.optimizer, STEPS_PER_EPOCH, epochs=EPOCHS) as run:
+        for number in range(3):
+            step(world, number)
+        run.begin_step()
+    assert all(group["lr"] is held for group in world.optimizer.param_groups)
+    plain = World(LINEAR)
+    plain.train(last=4)
+    assert float(held) == pytest.approx(rates(plain)[0])
+
+
+def test_training_with_another_optimizer_than_the_attached_one_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(GM)
+    other = torch.optim.SGD(world.model.parameters(), lr=0.1)
+    with world.manager.attach(world.model, world.optimizer, STEPS_PER_EPOCH, epochs=EPOCHS):
+        for weight in world.model.parameters():
+            weight.grad = torch.ones_like(weight)
+        other.step()
+    assert "took no step, so nothing of the recipe was carried out" in caplog.text
+
+
+def test_an_attached_loop_that_trains_nothing_is_told_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(GM)
+    with world.manager.attach(world.model, world.optimizer, STEPS_PER_EPOCH, epochs=EPOCHS):
+        pass
+    assert caplog.text == ""
+
+
+def test_a_model_that_is_frozen_is_pruned_in_one_shot_too() -> None:
+    model = make_model().requires_grad_(False)
+    load_recipe(GM).apply(model)
+    assert (model.fc1.weight == 0).float().mean() == pytest.approx(0.75, abs=0.01)
+    assert not any(weight.requires_grad for weight in model.parameters())

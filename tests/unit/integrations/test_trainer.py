@@ -284,3 +284,34 @@ def test_a_checkpoint_holds_what_the_trainer_wrote_too(tmp_path: Path) -> None:
     assert newest_complete(tmp_path).name == "checkpoint-32"
     shutil.copytree(tmp_path / "checkpoint-32", tmp_path / "checkpoint-best")
     assert newest_complete(tmp_path).name == "checkpoint-32"
+
+
+def test_a_second_recipe_on_one_trainer_is_refused(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path)
+    with pytest.raises(InputError, match="has a recipe already"):
+        load_recipe(RECIPE).wrap(trainer)
+
+
+@pytest.mark.parametrize("scheduled", [False, True])
+def test_a_scheduler_that_would_overrule_the_recipe_is_refused(tmp_path: Path, scheduled: bool) -> None:
+    model = tiny_classifier()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0) if scheduled else None
+    args = TrainingArguments(
+        output_dir=str(tmp_path), report_to=[], use_cpu=True, disable_tqdm=True, save_strategy="no", logging_steps=1
+    )
+    trainer = Trainer(model=model, args=args, train_dataset=examples(), optimizers=(optimizer, schedule))
+    if scheduled:
+        with pytest.raises(InputError, match=r"optimizers=\(optimizer, None\)"):
+            load_recipe(RECIPE).wrap(trainer)
+        return
+    load_recipe(RECIPE).wrap(trainer).train()
+    assert logged(trainer, "learning_rate")[0] == pytest.approx(1e-3)
+
+
+def test_train_takes_its_arguments_by_position_too(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, save_strategy="steps", save_steps=24)
+    trainer.train(None, None)
+    again = make_trainer(tmp_path)
+    again.train(str(tmp_path / "checkpoint-24"), None)
+    assert_same(trainer.model.state_dict(), again.model.state_dict())
