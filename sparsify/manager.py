@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,6 +85,7 @@ class ModifierManager:
         self.warnings = [*recipe.warnings]
         modifiers = build(recipe, problems, self.warnings)
         self.modifiers: list[Modifier] = [m for m in modifiers if distillation or m.kind != "distillation"]
+        self._run: weakref.ref[TrainingRun] | None = None
 
     def after(self, before: Recipe, model: nn.Module, left_out: Collection[str] = ()) -> ModifierManager:
         """This recipe as the next one of a model that another has made.
@@ -173,12 +175,20 @@ class ModifierManager:
         if made is not None:
             made.shared = sum(m.kind == "distillation" for m in self.modifiers) > 1
         settle(self.modifiers, clock)
-        run = TrainingRun(self.modifiers, model, optimizer, clock, made, set_rates)
+        run = self._taking_over(TrainingRun(self.modifiers, model, optimizer, clock, made, set_rates))
         run.open()
         found = conflicts(self.modifiers, self._parameters(model))
         if found:
             run.close()
             raise RecipeError(found)
+        return run
+
+    def _taking_over(self, run: TrainingRun) -> TrainingRun:
+        """``run`` as the one that the modifiers are of: each holds one model's masks and hooks."""
+        before = None if self._run is None else self._run()
+        if before is not None:
+            before.supersede()
+        self._run = weakref.ref(run)
         return run
 
     def _parameters(self, model: nn.Module) -> dict[str, frozenset[str]]:
@@ -207,12 +217,15 @@ class ModifierManager:
         Yields:
             The run: ``run.loss(...)`` adds distillation, ``run.state_dict()`` is what a resume needs.
         """
-        if steps_per_epoch < 1:
-            raise InputError(f"steps_per_epoch must be at least 1, got {steps_per_epoch}")
+        if steps_per_epoch < 1 or not float(steps_per_epoch).is_integer():
+            raise InputError(
+                f"steps_per_epoch must be a whole number, at least 1, got {steps_per_epoch:g}: "
+                "optimizer steps in one epoch, the last incomplete one included"
+            )
         self.check_available()
         plain = unwrap(model)
         self.apply_structure(plain)
-        clock = Clock(steps_per_epoch, self.epochs(epochs) * steps_per_epoch)
+        clock = Clock(int(steps_per_epoch), self.epochs(epochs) * int(steps_per_epoch))
         run = self.start(plain, unwrap_optimizer(optimizer), clock, teacher)
         try:
             yield run
@@ -224,7 +237,7 @@ class ModifierManager:
         """Epochs of a run: the recipe's, or ``asked`` where that is enough for it.
 
         Raises:
-            InputError: ``asked`` ends before the recipe does.
+            InputError: ``asked`` ends before the recipe does, or is no whole number.
         """
         if asked is None:
             if self.max_epochs < 1:
@@ -235,6 +248,8 @@ class ModifierManager:
                 f"the run has {asked:g} epochs, the recipe needs {self.max_epochs}: "
                 "change the recipe (recipe_args, num_epochs=...) or train longer"
             )
+        if asked < 1 or not float(asked).is_integer():
+            raise InputError(f"a run has a whole number of epochs, at least 1, got {asked:g}: round it up")
         return int(asked)
 
     def wrap(self, trainer: T, teacher: nn.Module | str | None = None) -> T:
@@ -264,10 +279,12 @@ class ModifierManager:
         epochs = math.ceil(max(self.max_epochs, 1, *(max(m.start, m.end) for m in self.modifiers)))
         still = torch.optim.SGD([p for p in model.parameters() if p.is_floating_point()], lr=0.0)
         acting = [m for m in self.modifiers if m.kind == "pruning" or m.one_shot]
-        run = TrainingRun(acting, model, still, Clock(1, epochs))
+        run = self._taking_over(TrainingRun(acting, model, still, Clock(1, epochs)))
         run.open()
-        run.finish()
-        run.close()
+        try:
+            run.finish()
+        finally:
+            run.close()
         if quantizers(model) and not self.post_training:
             steps = [m.num_calibration_steps for m in self.modifiers if isinstance(m, QuantizationModifier)]
             calibrate(model, calibration_data, max((s for s in steps if s is not None), default=None))

@@ -42,6 +42,10 @@ class Phase:
         """Whether it is active during ``step``, also before that step's events have fired."""
         return self.start <= step and (self.end is None or step < self.end)
 
+    def ends_by(self, step: int) -> bool:
+        """Whether its end is at or before ``step``."""
+        return self.end is not None and step >= self.end
+
     def due_after(self, step: int) -> bool:
         """Whether it is active and has an update later than ``step``."""
         return self.active and any(update > step for update in self.updates)
@@ -135,14 +139,18 @@ class TrainingRun:
         self._handles: list[RemovableHandle] = []
         self._writes = 0
         self.finished = False
+        self._superseded = False
 
     def open(self) -> None:
-        """Resolve parameters and install the hooks."""
-        for phase in self.phases:
-            try:
-                phase.modifier.on_attach(self)
-            except RecipeError as error:
-                raise phase.modifier.located(error) from None
+        """Resolve parameters and install the hooks; where that fails, the model is left clean."""
+        begun: list[Phase] = []
+        try:
+            for phase in self.phases:
+                begun.append(phase)
+                self._attach(phase.modifier)
+        except BaseException:
+            self._detach(begun)
+            raise
         self._handles = [
             self.optimizer.register_step_pre_hook(self._before_step),
             self.optimizer.register_step_post_hook(self._after_step),
@@ -176,14 +184,37 @@ class TrainingRun:
         for handle in self._handles:
             handle.remove()
         self._handles = []
-        for phase in self.phases:
+        if not self._superseded:
+            self._detach(self.phases)
+
+    def supersede(self) -> None:
+        """Another run takes the modifiers over: this one leaves its model clean, and refuses to go on."""
+        if self._handles and not self._superseded:
+            self._detach(self.phases)
+            self._superseded = True
+
+    def _attach(self, modifier: Modifier) -> None:
+        try:
+            modifier.on_attach(self)
+        except RecipeError as error:
+            raise modifier.located(error) from None
+
+    def _detach(self, phases: Sequence[Phase]) -> None:
+        for phase in phases:
             phase.modifier.on_detach(self)
 
     def begin_step(self) -> None:
         """Fire what is due at the coming optimizer step; called again for the same step it does nothing.
 
         Weights may change, so it must not be called between a forward and its backward.
+
+        Raises:
+            InputError: The modifiers drive another run by now, or somebody else moves the learning rate.
         """
+        if self._superseded:
+            raise InputError(
+                "the recipe has been attached to another training since: load it once for each model (load_recipe)"
+            )
         step = self.clock.step
         if self._begun == step or self.finished:
             return
@@ -193,15 +224,26 @@ class TrainingRun:
             self._write_rates(step)
 
     def _fire(self, step: int) -> None:
+        # What begins here builds on what ends here: masks held from now on need the last update before.
+        self._advance([phase for phase in self.phases if phase.active and phase.ends_by(step)], step)
+        self._begin(step)
+        self._advance(self.phases, step)
+
+    def _begin(self, step: int) -> None:
         for phase in self.phases:
             if not phase.started and step >= phase.start:
                 phase.started = True
                 phase.modifier.on_start(self)
-        for phase in self.phases:
+
+    def _advance(self, phases: Sequence[Phase], step: int) -> None:
+        for phase in phases:
             if phase.active and step in phase.updates:
                 phase.modifier.on_update(self)
-        for phase in self.phases:
-            if phase.active and phase.end is not None and step >= phase.end:
+        self._end(phases, step)
+
+    def _end(self, phases: Sequence[Phase], step: int) -> None:
+        for phase in phases:
+            if phase.active and phase.ends_by(step):
                 phase.ended = True
                 phase.modifier.on_end(self)
 
@@ -257,20 +299,20 @@ class TrainingRun:
         if self.finished:
             return
         reached, total = self._begun, self.clock.total_steps
-        for phase in self.phases:
-            if not phase.started and phase.start <= total:
-                phase.started = True
-                phase.modifier.on_start(self)
-        for phase in self.phases:
+        self._make_up([phase for phase in self.phases if phase.active and phase.ends_by(total)], reached)
+        self._begin(total)
+        self._make_up(self.phases, reached)
+        self.finished = True
+
+    def _make_up(self, phases: Sequence[Phase], reached: int) -> None:
+        """The last update of what has one later than step ``reached``, and the end of what ends."""
+        total = self.clock.total_steps
+        for phase in phases:
             if phase.due_after(reached):
                 self.clock.step = total if phase.end is None else phase.end
                 phase.modifier.on_update(self)
         self.clock.step = total
-        for phase in self.phases:
-            if phase.active and phase.end is not None:
-                phase.ended = True
-                phase.modifier.on_end(self)
-        self.finished = True
+        self._end(phases, total)
 
     def unfinished(self) -> list[str]:
         """What the model lacks where training stops before its end: a line for each part of the recipe not done."""

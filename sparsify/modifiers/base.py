@@ -20,6 +20,14 @@ def _flag(value: object) -> object:
     return bool(value) if isinstance(value, int | float) and value in (0, 1) else value
 
 
+_SLACK = 1e-6  # epochs: the clock starts a phase this early rather than a step late
+
+
+def reached(epoch: float, time: float) -> bool:
+    """Whether ``time`` has come at ``epoch``, rounding aside: 0.3 is reached at step 3 of 10, also as 0.1 + 0.2."""
+    return epoch >= time - _SLACK
+
+
 Flag = Annotated[bool, BeforeValidator(_flag)]
 """A boolean that recipes may also write as 0 or 1."""
 
@@ -82,6 +90,7 @@ class Modifier(BaseModel):
                                        also before the start
             on_step(run)               after optimizer.step, from the start on, also after the end
             on_end(run)                on the first step at or after end_epoch, or after the run's last step
+                                       (at that step it is updated and ended before others start)
         on_resize(run, change)         whenever another modifier has removed parts of the model
         on_detach(run)                 once: hooks removed, model left clean
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
@@ -11,6 +13,52 @@ from sparsify.distributed import in_group
 
 # By parameter, not by modifier: several modifiers may switch one parameter, and the last one counts.
 _held: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+
+@dataclass(slots=True)
+class _Claims:
+    """Whether a parameter learnt before anybody switched it, and who wants what now, the latest start last."""
+
+    before: bool
+    wanted: list[tuple[float, object, bool]] = field(default_factory=list)
+
+
+_claims: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+
+def claim(parameter: nn.Parameter, owner: object, learn: bool, since: float, before: bool | None = None) -> bool:
+    """Freeze a parameter, or let it learn, until ``release``; of several owners the one that began last is heard.
+
+    Args:
+        parameter: What is switched.
+        owner: Whose switch it is.
+        learn: What the owner wants.
+        since: When the owner began.
+        before: Whether the parameter learnt before all owners, where that is known; left out: as it does now.
+
+    Returns:
+        Whether it learnt before the first of its owners.
+    """
+    if parameter not in _claims:
+        _claims[parameter] = _Claims(learns(parameter) if before is None else before)
+    claims: _Claims = _claims[parameter]
+    others = [made for made in claims.wanted if made[1] is not owner]
+    claims.wanted = sorted([*others, (since, owner, learn)], key=lambda made: made[0])
+    let_learn(parameter, claims.wanted[-1][2])
+    return claims.before
+
+
+def release(parameter: nn.Parameter, owner: object) -> None:
+    """Take back what ``owner`` claimed: the other owners are heard, or the parameter is what it was before them all."""
+    if parameter not in _claims:
+        return
+    claims: _Claims = _claims[parameter]
+    claims.wanted = [made for made in claims.wanted if made[1] is not owner]
+    if claims.wanted:
+        let_learn(parameter, claims.wanted[-1][2])
+    else:
+        del _claims[parameter]
+        let_learn(parameter, claims.before)
 
 
 def learns(parameter: nn.Parameter) -> bool:

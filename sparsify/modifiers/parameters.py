@@ -10,7 +10,7 @@ from pydantic import Field, PlainValidator, PrivateAttr, field_validator, model_
 from torch import Tensor, nn
 
 from sparsify.errors import RecipeError
-from sparsify.modifiers.base import Flag, Modifier, Run, SetOnce
+from sparsify.modifiers.base import Flag, Modifier, Run, SetOnce, reached
 from sparsify.modifiers.masking import Selectors
 from sparsify.modifiers.registry import register
 from sparsify.modifiers.training import select_leniently
@@ -139,7 +139,7 @@ class GradualParamModifier(_Writes):
 
     def values(self, epoch: float) -> dict[str, float]:
         """``param_value`` from the start on, where it is one number."""
-        if isinstance(self.init_val, list) or epoch < self.start:
+        if isinstance(self.init_val, list) or not reached(epoch, self.start):
             return {}
         return {"param_value": float(self._at(epoch))}
 

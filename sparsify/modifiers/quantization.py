@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from sparsify.clock import Clock
 from sparsify.errors import RecipeError, StateError
-from sparsify.modifiers.base import Flag, Modifier, Run
+from sparsify.modifiers.base import Flag, Modifier, Run, reached
 from sparsify.modifiers.masking import Selector
 from sparsify.modifiers.quantization_fields import (
     LEGACY,
@@ -226,8 +226,8 @@ class QuantizationModifier(Modifier):
 
     def values(self, epoch: float) -> dict[str, float]:
         """``quantization``: 0 off, 1 observing, 2 frozen."""
-        frozen = self.frozen_from is not None and epoch >= self.frozen_from
-        return {"quantization": float(OFF if epoch < self.start else FROZEN if frozen else OBSERVING)}
+        frozen = self.frozen_from is not None and reached(epoch, self.frozen_from)
+        return {"quantization": float(FROZEN if frozen else OBSERVING) if reached(epoch, self.start) else float(OFF)}
 
     def on_structure(self, model: nn.Module) -> None:
         """Insert the quantizers, switched off.
@@ -242,6 +242,7 @@ class QuantizationModifier(Modifier):
     def on_attach(self, run: Run) -> None:
         """Insert the quantizers if nobody did yet."""
         self.on_structure(run.model)
+        self._phase, self._norms_frozen, self._undecayed = OFF, False, None
         found = list(quantizers(run.model).values())
         self._observed = [fq for fq in found if isinstance(fq, ActivationQuant)]
         if self.learned_step_size:

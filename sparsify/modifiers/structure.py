@@ -81,6 +81,11 @@ class LayerThinningModifier(Modifier):
         """Give the model the widths of the saved run."""
         apply_widths(model, state.get("widths", {}))
 
+    def on_attach(self, run: Run) -> None:
+        """Forget what was removed from another model."""
+        if self._widths and self._widths != widths_of(run.model):
+            self._removals, self._widths = 0, {}
+
     def on_update(self, run: Run) -> None:
         """Remove what is dead."""
         if several_ranks() and run.clock.step < run.clock.total_steps:

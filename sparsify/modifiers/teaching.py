@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sparsify.distillation.losses import IGNORED
 from sparsify.distillation.teacher import Teacher, as_teacher
 from sparsify.errors import SparsifyError, StateError
-from sparsify.modifiers.base import Modifier, Run
+from sparsify.modifiers.base import Modifier, Run, reached
 
 
 class TaughtModifier(Modifier):
@@ -38,7 +38,7 @@ class TaughtModifier(Modifier):
 
     def active(self, epoch: float) -> bool:
         """Whether it acts at ``epoch``."""
-        return self.start <= epoch and (self.end < 0 or epoch < self.end)
+        return reached(epoch, self.start) and (self.end < 0 or not reached(epoch, self.end))
 
     def on_attach(self, run: Run) -> None:
         """Take the run's teacher.

@@ -11,8 +11,8 @@ from torch import nn
 
 from sparsify.distributed import several_ranks
 from sparsify.errors import InputError, RecipeError, StateError
-from sparsify.modifiers.base import Flag, Modifier, Run, SetOnce
-from sparsify.modifiers.freezing import drop_gradient, learns, let_learn
+from sparsify.modifiers.base import Flag, Modifier, Run, SetOnce, reached
+from sparsify.modifiers.freezing import claim, drop_gradient, learns, release
 from sparsify.modifiers.registry import register
 from sparsify.select import select_parameters
 
@@ -45,7 +45,7 @@ class SetWeightDecayModifier(SetOnce):
 
     def values(self, epoch: float) -> dict[str, float]:
         """The weight decay, once set."""
-        return {"weight_decay": self.weight_decay} if epoch >= self.start else {}
+        return {"weight_decay": self.weight_decay} if reached(epoch, self.start) else {}
 
     def on_attach(self, run: Run) -> None:
         """Check the param groups.
@@ -66,6 +66,7 @@ class SetWeightDecayModifier(SetOnce):
 class TrainableParamsModifier(Modifier):
     """Freezes parameters, or lets them learn, between its epochs; afterwards each is what it was before.
 
+    Where several switch one parameter at a time, the one that began last is heard.
     Gradients of what it switches are cleared at the start, so that not even the step it starts on moves a frozen one. In a
     process group gradients of frozen parameters are still computed, as zeros: the ranks' averaging waits for them.
     """
@@ -78,6 +79,7 @@ class TrainableParamsModifier(Modifier):
 
     _params: dict[str, nn.Parameter] = PrivateAttr(default_factory=dict)
     _before: dict[str, bool] = PrivateAttr(default_factory=dict)
+    _owner: object = PrivateAttr(default_factory=object)
 
     def matched(self, model: nn.Module) -> tuple[str, ...]:
         """Names of the parameters it would switch; see the base class."""
@@ -118,8 +120,7 @@ class TrainableParamsModifier(Modifier):
         if self._before:
             return
         for name, parameter in self._params.items():
-            self._before[name] = learns(parameter)
-            let_learn(parameter, self.trainable)
+            self._before[name] = claim(parameter, self._owner, self.trainable, self.start)
             parameter.grad = None
 
     def on_gradients(self, run: Run) -> None:
@@ -129,8 +130,8 @@ class TrainableParamsModifier(Modifier):
 
     def on_end(self, run: Run) -> None:
         """Switch back."""
-        for name, before in self._before.items():
-            let_learn(self._params[name], before)
+        for name in self._before:
+            release(self._params[name], self._owner)
         self._before = {}
 
     def on_detach(self, run: Run) -> None:
@@ -138,7 +139,7 @@ class TrainableParamsModifier(Modifier):
         self.on_end(run)
 
     def state_dict(self) -> dict[str, Any]:
-        """While active: what each parameter was before, and is now."""
+        """While active: what each parameter was before any modifier switched it, and is now."""
         return {"before": dict(self._before), "now": {n: learns(self._params[n]) for n in self._before}}
 
     def load_state_dict(self, state: Mapping[str, Any], run: Run) -> None:
@@ -150,8 +151,8 @@ class TrainableParamsModifier(Modifier):
         if unknown := sorted(set(state["before"]) - set(self._params)):
             raise StateError(f"{self.key}: the saved state is of other parameters: {', '.join(unknown)}")
         self._before = dict(state["before"])
-        for name, now in state["now"].items():
-            let_learn(self._params[name], now)
+        for name, before in self._before.items():
+            claim(self._params[name], self._owner, self.trainable, self.start, before)
 
 
 def select_leniently(model: nn.Module, selectors: Sequence[str] | str, key: str) -> dict[str, nn.Parameter]:

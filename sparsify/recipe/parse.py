@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from sparsify.recipe.document import DEFAULT, Document, Entry, Section
 from sparsify.recipe.mappings import merged, modifier_tag, string_key, text_of
 from sparsify.recipe.nodes import MappingNode, Mark, Node, ScalarNode, SequenceNode, SourceText, compose, problem
+from sparsify.recipe.scalars import resolve
 
 METADATA = "__metadata__"
 RUN_TYPES = ("train", "oneshot")
@@ -121,7 +122,7 @@ class _Reader:
         elif isinstance(value, MappingNode):
             for name, key, body in self.pairs(value):
                 self.named(section, name, key, body, f"{path}.{name}", group)
-        elif not (isinstance(value, ScalarNode) and value.text == "" and value.plain):
+        elif not _is_null(value):
             self.report(value.mark, "expected a list of modifiers", path, _EXPECTED)
 
     def entries(self, section: Section, node: SequenceNode, path: str, group: str) -> None:
@@ -157,10 +158,9 @@ class _Reader:
             self.add(section, name, key, body, path, group)
 
     def add(self, section: Section, kind: str, place: Node, body: Node, path: str, group: str) -> None:
-        empty = isinstance(body, ScalarNode) and body.text == "" and body.plain
         if isinstance(body, MappingNode):
             section.entries.append(Entry(kind, place.mark, path, body, group))
-        elif empty or (isinstance(body, ScalarNode) and body.tag is None and body.text in ("null", "~")):
+        elif _is_null(body):
             section.entries.append(Entry(kind, place.mark, path, None, group, body))
         else:
             hint = f"write its fields as  {kind}  followed by indented  name: value  lines"
@@ -188,6 +188,13 @@ class _Reader:
 
     def warn(self, mark: Mark, message: str, path: str | None = None, hint: str | None = None) -> None:
         self.document.warnings.append(problem(mark, message, path, hint))
+
+
+def _is_null(node: Node) -> bool:
+    """Whether nothing stands there, or one of YAML's words for it."""
+    if not isinstance(node, ScalarNode) or not node.plain:
+        return False
+    return node.text == "" or (node.tag is None and resolve(node.text) is None)
 
 
 def _is_stage(name: str, node: MappingNode) -> bool:

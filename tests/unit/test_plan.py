@@ -76,3 +76,37 @@ def test_the_timeline_holds_each_value_until_the_next_update() -> None:
 
 def test_a_recipe_without_times_has_no_timeline() -> None:
     assert timeline(load_recipe(recipe("- !ConstantPruningModifier {params: [fc1.weight]}")).modifiers, 4) == []
+
+
+SUM = "eval(0.1 + 0.2)"  # 0.30000000000000004: the step of epoch 0.3 all the same
+
+
+@pytest.mark.parametrize(
+    ("modifier", "name", "before", "after"),
+    [
+        (f"- !QuantizationModifier {{start_epoch: {SUM}}}", "quantization", None, 1.0),
+        (
+            f"- !QuantizationModifier {{start_epoch: 0.1, disable_quantization_observer_epoch: {SUM}}}",
+            "quantization",
+            1.0,
+            2.0,
+        ),
+        (f"- !DistillationModifier {{start_epoch: {SUM}}}", "distillation_hardness", None, 0.5),
+        (f"- !DistillationModifier {{end_epoch: {SUM}}}", "distillation_hardness", 0.5, None),
+        (f"- !SetWeightDecayModifier {{start_epoch: {SUM}, weight_decay: 0.5}}", "weight_decay", None, 0.5),
+        (
+            f"- !GradualParamModifier {{params: x, init_val: 1, final_val: 2, start_epoch: {SUM}, end_epoch: 1,"
+            " update_frequency: 0.5}",
+            "param_value",
+            None,
+            1.0,
+        ),
+    ],
+)
+def test_times_that_are_sums_are_reached_at_their_step(
+    modifier: str, name: str, before: float | None, after: float | None
+) -> None:
+    text = recipe(modifier, "- !EpochRangeModifier {start_epoch: 0.0, end_epoch: 1.0}")
+    shown = [next(iter(m.values.values()), {}).get(name) for m in timeline(load_recipe(text).modifiers, 10)]
+    assert shown[2] == before
+    assert shown[3:5] == [after, after]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from sparsify.errors import InputError, StateError
+from sparsify.errors import InputError, RecipeError, StateError
 from sparsify.manager import load_recipe, unwrap, unwrap_optimizer
 from tests.matrix.settings import SETTINGS
 from tests.matrix.world import EPOCHS, STEPS_PER_EPOCH, World, batch, make_model
@@ -275,3 +275,39 @@ def test_a_model_that_is_frozen_is_pruned_in_one_shot_too() -> None:
     load_recipe(GM).apply(model)
     assert (model.fc1.weight == 0).float().mean() == pytest.approx(0.75, abs=0.01)
     assert not any(weight.requires_grad for weight in model.parameters())
+
+
+HANDED_OVER = """
+modifiers:
+  - !GMPruningModifier
+    {params: [fc1.weight], init_sparsity: 0.0, final_sparsity: 0.75, start_epoch: 0.0, end_epoch: 2.0,
+     update_frequency: 1.0, leave_enabled: false}
+  - !ConstantPruningModifier {params: [fc1.weight], start_epoch: 2.0}
+  - !EpochRangeModifier {start_epoch: 0.0, end_epoch: EPOCHS}
+"""
+
+
+@pytest.mark.parametrize(("epochs", "taken"), [(3, 12), (3, 5), (2, 8), (2, 3)])
+def test_what_begins_where_another_ends_sees_its_last_update(epochs: int, taken: int) -> None:
+    world = World(HANDED_OVER.replace("EPOCHS", str(epochs)))
+    with world.manager.attach(world.model, world.optimizer, STEPS_PER_EPOCH) as run:
+        for number in range(taken):
+            step(world, number)
+        run.finish()
+        held = world.manager.modifiers[1].values(2.0)
+    assert held["sparsity"] == pytest.approx(0.75, abs=0.01)
+    assert (world.model.fc1.weight == 0).float().mean() == pytest.approx(0.75, abs=0.01)
+
+
+def test_an_attach_that_fails_leaves_no_hook_behind() -> None:
+    recipe = (
+        "modifiers:\n  - !PerLayerDistillationModifier {gain: 1.0}\n"
+        "  - !ConstantPruningModifier {params: [fc9.weight], start_epoch: 0.0}\n"
+    )
+    world, teacher = World(recipe), make_model(1)
+    with (
+        pytest.raises(RecipeError, match=r"fc9\.weight"),
+        world.manager.attach(world.model, world.optimizer, STEPS_PER_EPOCH, teacher=teacher, epochs=1),
+    ):
+        pass
+    assert not any(module._forward_hooks for model in (world.model, teacher) for module in model.modules())

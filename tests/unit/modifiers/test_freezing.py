@@ -102,3 +102,49 @@ def test_ranks_average_no_gradient_of_what_was_frozen_when_they_were_wrapped(mon
         load_recipe(recipe).attach(model, optimizer, steps_per_epoch=2),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [((0, 1), (1, 2), "ffffll"), ((0, 2), (1, 2), "ffffll"), ((0, 2), (1, 3), "ffffff"), ((1, 2), (0, 3), "ffffff")],
+)
+def test_several_that_freeze_one_parameter(first: tuple[int, int], second: tuple[int, int], expected: str) -> None:
+    entries = "".join(
+        f"  - !TrainableParamsModifier {{params: [0.weight], trainable: false, start_epoch: {a}, end_epoch: {b}}}\n"
+        for a, b in (first, second)
+    )
+    text = f"modifiers:\n{entries}  - !EpochRangeModifier {{start_epoch: 0, end_epoch: 3}}\n"
+    for cut in range(1, 6):
+        model, seen, state = make(), "", None
+        for begin, end in ((0, cut), (cut, 6)):  # a fresh model goes on from the state of the first
+            model = model if state is None else make()
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            with load_recipe(text).attach(model, optimizer, steps_per_epoch=2) as run:
+                if state is not None:
+                    run.load_state_dict(state)
+                for _ in range(begin, end):
+                    run.begin_step()
+                    seen += "l" if learns(model[0].weight) else "f"
+                    model(torch.ones(1, 4)).sum().backward()
+                    optimizer.step()
+                state = copy.deepcopy(run.state_dict())
+            assert model[0].weight.requires_grad
+        assert seen == expected
+
+
+def test_the_one_that_began_last_is_heard_while_it_lasts() -> None:
+    text = """
+modifiers:
+  - !TrainableParamsModifier {params: [__ALL__], trainable: true, start_epoch: 1, end_epoch: 2}
+  - !TrainableParamsModifier {params: ['re:0.*'], trainable: false, start_epoch: 0, end_epoch: 3}
+"""
+    model, seen = make(), ""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with load_recipe(text).attach(model, optimizer, steps_per_epoch=2) as run:
+        for _ in range(6):
+            run.begin_step()
+            seen += "l" if learns(model[0].weight) else "f"
+            model(torch.ones(1, 4)).sum().backward()
+            optimizer.step()
+    assert seen == "ffllff"
+    assert model[0].weight.requires_grad

@@ -480,3 +480,16 @@ def test_step_sizes_are_no_weights_of_the_model() -> None:
 def test_what_is_ignored_by_a_broken_pattern_is_refused() -> None:
     with pytest.raises(ValueError, match="not a regular expression"):
         QuantizationModifier(ignore=["classifier", "re:(["])
+
+
+def test_a_second_run_begins_before_its_first_phase() -> None:
+    modifier = QuantizationModifier(start_epoch=1.0, freeze_bn_stats_epoch=1.0)
+    modifier.place("default/QuantizationModifier/0", 0.0)
+    states = []
+    for _ in range(2):
+        run = open_run([modifier], nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)), 2, 4)
+        states.append({k: v for k, v in modifier.state_dict().items() if k in ("phase", "norms_frozen")})
+        run.model(torch.ones(2, 4))
+        run.finish()
+        run.close()
+    assert states == [{"phase": 0, "norms_frozen": False}] * 2

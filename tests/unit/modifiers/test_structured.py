@@ -288,3 +288,15 @@ def test_packaged_recipes_remove_half(name: str) -> None:
             optimizer.zero_grad()
     assert widths(model) == {("heads", 1), ("neurons", 32)}
     assert bool(quantizers(model)) == ("quant" in name)
+
+
+def test_widths_of_one_model_are_not_kept_for_the_next() -> None:
+    manager, states = load_recipe(BOTH), []
+    for _ in range(2):
+        model = tiny_classifier("bert")
+        with manager.attach(model, torch.optim.SGD(model.parameters(), lr=0.1), steps_per_epoch=4) as run:
+            states.append(run.state_dict()["modifiers"]["default/LayerThinningModifier/0"]["state"])
+            model(**token_batch(0)).loss.backward()
+            run.finish()
+        assert widths(model) == {("heads", 1), ("neurons", 32)}
+    assert states == [{"removals": 0, "widths": {}}] * 2

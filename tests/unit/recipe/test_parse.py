@@ -170,3 +170,15 @@ def test_a_modifier_in_the_stage_itself_is_one_of_the_stage() -> None:
 
 def test_what_is_no_recipe_is_told_by_its_keys() -> None:
     assert "keys cadence, model" in only("cadence: weekly\nmodel: x\n")
+
+
+@pytest.mark.parametrize("word", ["", "null", "~", "Null", "NULL"])
+def test_a_group_or_a_modifier_without_anything_may_say_null(word: str) -> None:
+    document = read(f"a_modifiers: {word}\nb_modifiers:\n  A: {word}\n")
+    assert not document.problems
+    assert [(entry.type, entry.body) for entry in document.entries] == [("A", None)]
+
+
+@pytest.mark.parametrize("word", ["'null'", "nothing", "0", "''"])
+def test_a_word_is_no_group(word: str) -> None:
+    assert "expected a list of modifiers" in only(f"a_modifiers: {word}\nb_modifiers: [!B ]\n")
