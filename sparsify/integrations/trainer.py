@@ -50,7 +50,7 @@ class RecipeSchedule(LRScheduler):
         """Continue at a saved step."""
         self.last_epoch = state_dict["last_epoch"]
         for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
-            set_rate(group, rate)
+            set_rate(group, float(rate))
 
 
 class RecipeCallback(TrainerCallback):
