@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,19 +22,32 @@ _TENSOR = "__tensor__"
 
 
 def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
-    """Call ``write`` with a temporary path beside ``path``, flush it to disk, then rename it into place."""
+    """Call ``write`` with a temporary path beside ``path``, flush it to disk, then rename it into place.
+
+    Raises:
+        OSError: The disk is full or the like, also where safetensors wrote (which has an error of its own for it).
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     temporary = Path(name)
     try:
-        write(temporary)
+        try:
+            write(temporary)
+        except SafetensorError as error:
+            raise _of_system(error, path) from error
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _of_system(error: SafetensorError, path: Path) -> Exception:
+    """The operating system's error that is behind one of safetensors', where there is one."""
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(found[1]), os.strerror(int(found[1])), str(path)) if found else error
 
 
 def write_state(path: Path, tree: Mapping[str, Any]) -> None:

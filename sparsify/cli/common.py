@@ -6,6 +6,7 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -69,6 +70,8 @@ def explain(error: BaseException) -> int:
     if isinstance(error, OSError) and error.errno in _EVERYDAY:
         where = f": {error.filename}" if error.filename else ""
         return _said(f"{error.strerror}{where}", 2)
+    if type(error).__name__ == "SafetensorError" and (code := re.search(r"\(os error (\d+)\)", str(error))):
+        return _said(f"{os.strerror(int(code[1]))}: while weights were read or written", 2)
     return _said(
         f"unexpected {type(error).__name__}: {error}\n"
         f"The traceback is in {_leave_traceback(error)} (--traceback shows it). This may be a bug in sparsify.",

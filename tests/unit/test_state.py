@@ -1,5 +1,7 @@
 """State files: what goes in comes out, and a broken file is said to be broken."""
 
+import errno
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,22 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> Non
         atomic_write(target, fail)
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """Files cannot grow beyond 4 kB, as on a disk that is full."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("small_files")
+def test_a_full_disk_is_an_error_of_the_system_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="File too large") as caught:
+        write_state(tmp_path / "s", {"a": torch.zeros(100_000)})
+    assert caught.value.errno == errno.EFBIG
+    assert caught.value.filename == str(tmp_path / "s")
+    assert list(tmp_path.iterdir()) == []

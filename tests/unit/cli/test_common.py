@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import SafetensorError
 
 from sparsify.cli import common
 from sparsify.errors import CheckFailed, InputError, Problem, RecipeError
@@ -35,6 +36,13 @@ def test_what_the_body_returns_is_the_exit_code(returned: int | None, code: int)
         (common.Terminated("to go on: do this"), 143, "error: terminated: to go on: do this\n"),
         (KeyboardInterrupt("to go on: do this"), 130, "error: interrupted: to go on: do this\n"),
         (OSError(errno.ENOSPC, "No space left on device", "/tmp/x"), 2, "error: No space left on device: /tmp/x\n"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "x"), 2, "error: File name too long: x\n"),
+        (FileExistsError(errno.EEXIST, "File exists", "out"), 2, "error: File exists: out\n"),
+        (
+            SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+            2,
+            "error: No space left on device: while weights were read or written\n",
+        ),
         (SystemExit(2), 2, ""),
         (SystemExit(None), 0, ""),
         (SystemExit("bad"), 2, "error: bad\n"),

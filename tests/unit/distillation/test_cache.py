@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 from torch import Tensor
 
 from sparsify.distillation.cache import EXAMPLE_INDEX, AnswerCache, Answers
@@ -86,10 +87,19 @@ def test_who_claims_writes_and_others_find_it(tmp_path: Path) -> None:
         assert not again
 
 
-def test_nothing_is_left_of_a_write_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_nothing_is_left_of_a_write_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     def full(tensors: object, path: Path) -> None:
         path.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
+        raise error
 
     monkeypatch.setattr("sparsify.distillation.cache.save_file", full)
     cache = AnswerCache(tmp_path, 5, 2)

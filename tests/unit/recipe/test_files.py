@@ -35,3 +35,10 @@ def test_a_failure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot write"):
         write_atomically(tmp_path / "no" / "a", "x")
+
+
+@pytest.mark.parametrize("name", ["file/a", "a" * 250])
+def test_a_name_that_cannot_be_is_the_users(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot write"):
+        write_atomically(tmp_path / name, "x")
