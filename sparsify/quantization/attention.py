@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,8 +26,13 @@ from sparsify.quantization.qparams import QuantSpec
 IMPLEMENTATION = "sparsify"
 _TOKENS = ((1, 2, 3, 4, 5, 6), (6, 4, 2, 0, 0, 0))
 _TOLERANCE = 1e-4
-_RUN_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, ImportError)
-_callers: list[nn.Module] | None = None
+_ROUNDINGS = 16  # of half precision, between two orders of the same operations
+_LARGE = 20.0  # scores up to here: those of random weights are so small that most differences vanish in softmax
+_RUN_ERRORS = (
+    *(RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, ImportError, AssertionError),
+    *(ArithmeticError,),
+)
+_callers: list[tuple[nn.Module, bool]] | None = None
 
 
 class AttentionQuant(nn.Module):
@@ -48,6 +54,11 @@ class AttentionQuant(nn.Module):
         super().__init__()
         for name in ("query", "key", "probabilities", "value"):
             self.add_module(name, ActivationQuant(spec, momentum, widen, device, learned))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A model that is unpickled in another process finds its attention function there."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        _register()
 
 
 def quantized_attention(
@@ -76,7 +87,20 @@ def quantized_attention(
         Output [batch, queries, heads, size] and the probabilities.
     """
     if _callers is not None:
-        _callers.append(module)
+        options = {"scaling": scaling, "dropout": dropout, **kwargs}
+        _callers.append((module, _as_its_own(module, (query, key, value), attention_mask, options)))
+    return _attend(module, query, key, value, attention_mask, scaling, dropout)
+
+
+def _attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None,
+    dropout: float = 0.0,
+) -> tuple[Tensor, Tensor]:
     if key.shape[1] != query.shape[1]:
         groups = query.shape[1] // key.shape[1]
         key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
@@ -101,11 +125,13 @@ class Trace:
         inputs: For each layer, the tensors (numbered) that it was called with.
         attention: Modules that call the attention function, by name, and how often each does.
         reason: Why there are none, for a person.
+        replaced: Name of the attention function that ours has taken the place of, if it has.
     """
 
     inputs: dict[str, tuple[int, ...]] = field(default_factory=dict)
     attention: dict[str, int] = field(default_factory=dict)
     reason: str = ""
+    replaced: str | None = None
 
 
 def trace(model: nn.Module, layers: Mapping[str, nn.Module], attention: bool = True) -> Trace:
@@ -122,18 +148,23 @@ def trace(model: nn.Module, layers: Mapping[str, nn.Module], attention: bool = T
         try:
             expected = _first_output(model(**sample))
         except _RUN_ERRORS as error:
-            return Trace(reason=f"the model does not run on plain token ids ({str(error).splitlines()[0]})")
+            return Trace(reason=f"the model does not run on plain token ids ({_said(error)})")
     found.inputs = held.numbered
     if attention:
         with _quietly(model):
-            found.attention, found.reason = _switch(model, sample, expected)
+            before = _present(model)
+            found.attention, found.reason = _switch(model, sample, expected, before)
+            found.replaced = before if found.attention else None
     return found
 
 
-def _switch(model: Any, sample: dict[str, Tensor], expected: Tensor) -> tuple[dict[str, int], str]:
-    before = model.config._attn_implementation
-    if before == IMPLEMENTATION:
-        before = "eager"
+def _present(model: Any) -> str:
+    """Name of the model's attention function; of a plain one where it is ours already."""
+    name: str = model.config._attn_implementation
+    return "eager" if name == IMPLEMENTATION else name
+
+
+def _switch(model: Any, sample: dict[str, Tensor], expected: Tensor, before: str) -> tuple[dict[str, int], str]:
     can = getattr(type(model), "_can_set_attn_implementation", None)
     if can is not None and not can():
         return {}, f"{type(model).__name__} has an attention of its own that takes no other function"
@@ -144,9 +175,11 @@ def _switch(model: Any, sample: dict[str, Tensor], expected: Tensor) -> tuple[di
             output = _first_output(model(**sample))
     except _RUN_ERRORS as error:
         model.set_attn_implementation(before)
-        return {}, f"its attention does not run through a registered function ({str(error).splitlines()[0]})"
-    same = output.shape == expected.shape and torch.allclose(output, expected, rtol=_TOLERANCE, atol=_TOLERANCE)
-    calls = Counter(map(id, callers))
+        return {}, f"its attention does not run through a registered function ({_said(error)})"
+    precision = max((torch.finfo(p.dtype).eps for p in model.parameters() if p.is_floating_point()), default=0.0)
+    tolerance = max(_TOLERANCE, _ROUNDINGS * precision if precision > _TOLERANCE else 0.0)
+    same = all(agrees for _, agrees in callers) and _close(output, expected, tolerance)
+    calls = Counter(id(module) for module, _ in callers)
     names = {name: calls[id(module)] for name, module in model.named_modules() if id(module) in calls}
     if names and same:
         return names, ""
@@ -155,6 +188,42 @@ def _switch(model: Any, sample: dict[str, Tensor], expected: Tensor) -> tuple[di
         {},
         "its attention computes something else than softmax(q k) v" if names else "it has no attention to replace",
     )
+
+
+def _as_its_own(
+    module: nn.Module, inputs: tuple[Tensor, Tensor, Tensor], mask: Tensor | None, options: Mapping[str, Any]
+) -> bool:
+    """Whether the plain attention that ``module``'s class came with gives the same, whatever the model's weights are.
+
+    Compared in float32, on queries so long that a bound on scores, a bias or a sink would show.
+    """
+    own = next((f for c in type(module).__mro__ if (f := _plain_attention(c)) is not None), None)
+    if own is None:  # the outputs alone will tell
+        return True
+    query, key, value = (t.float() for t in inputs)
+    mask = mask.float() if mask is not None and mask.is_floating_point() else mask
+    scaling = options["scaling"] if options["scaling"] is not None else query.size(-1) ** -0.5
+    longest = float(query.norm(dim=-1).amax() * key.norm(dim=-1).amax()) * abs(scaling)
+    query = query * (_LARGE / longest if longest > 0 else 1.0)
+    expected = own(module, query, key, value, mask, **options)[0]
+    return _close(_attend(module, query, key, value, mask, scaling)[0], expected, _TOLERANCE)
+
+
+def _plain_attention(cls: type) -> Any:
+    """What transformers calls the attention in plain matmuls of a file of models."""
+    return getattr(sys.modules.get(cls.__module__), "eager_attention_forward", None)
+
+
+def _close(found: Tensor, expected: Tensor, tolerance: float) -> bool:
+    if found.shape != expected.shape:
+        return False
+    size = max(1.0, float(expected.abs().max())) if expected.numel() else 1.0
+    return torch.allclose(found, expected, rtol=0.0, atol=tolerance * size)
+
+
+def _said(error: Exception) -> str:
+    """The first line of what an error says, or its class where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _register() -> None:
@@ -185,7 +254,9 @@ def _sample(model: nn.Module) -> dict[str, Tensor] | None:
 
 def _first_output(outputs: Any) -> Tensor:
     values = outputs.values() if isinstance(outputs, Mapping) else outputs
-    first = next(v for v in values if isinstance(v, Tensor))
+    first = next((v for v in values if isinstance(v, Tensor)), None)
+    if first is None:
+        raise TypeError("it gives no tensor")
     return first.float()
 
 
@@ -198,7 +269,9 @@ class _Inputs:
         self._kept: list[tuple[Tensor, int]] = []
 
     def __enter__(self) -> None:
-        self._hooks = [layer.register_forward_pre_hook(self._hook(name)) for name, layer in self._layers.items()]
+        self._hooks = [
+            layer.register_forward_pre_hook(self._hook(name), with_kwargs=True) for name, layer in self._layers.items()
+        ]
 
     def __exit__(self, *error: object) -> None:
         for hook in self._hooks:
@@ -206,9 +279,10 @@ class _Inputs:
         self._kept = []
 
     def _hook(self, name: str) -> Any:
-        def note(module: nn.Module, args: tuple[Any, ...]) -> None:
-            if args and isinstance(args[0], Tensor):
-                found = (args[0], args[0]._version)  # one changed in place is another input
+        def note(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+            given = args[0] if args else named.get("input")
+            if isinstance(given, Tensor):
+                found = (given, given._version)  # one changed in place is another input
                 self._kept.append(found)
                 number = next(i for i, (t, version) in enumerate(self._kept) if t is found[0] and version == found[1])
                 self.numbered[name] = (*self.numbered.get(name, ()), number)
@@ -217,7 +291,7 @@ class _Inputs:
 
 
 @contextmanager
-def _recording() -> Iterator[list[nn.Module]]:
+def _recording() -> Iterator[list[tuple[nn.Module, bool]]]:
     global _callers
     _callers = []
     try:

@@ -31,6 +31,7 @@ class Coverage:
         attention_reason: Why no attention matmul has quantizers; empty if some have.
         selection: What was asked for.
         outputs: Names of the modules whose outputs have quantizers.
+        replaced: Name of the attention function that the model had before, where it has another now.
     """
 
     layers: tuple[str, ...]
@@ -39,6 +40,7 @@ class Coverage:
     attention_reason: str = ""
     selection: Selection | None = None
     outputs: tuple[str, ...] = ()
+    replaced: str | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def insert_quantizers(model: nn.Module, selection: Selection | None = None, mome
             attention.append(name)
     _forbid_fast_paths(model)
     reason = "" if attention else seen.reason or "the recipe leaves them float"
-    coverage = Coverage(tuple(chosen), tuple(attention), left, reason, selection, outputs)
+    coverage = Coverage(tuple(chosen), tuple(attention), left, reason, selection, outputs, seen.replaced)
     object.__setattr__(model, _COVERAGE, coverage)
     logger.info("quantizers in %d layers, %d attentions; %d layers stay float", len(chosen), len(attention), len(left))
     return coverage

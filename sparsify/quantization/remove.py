@@ -5,15 +5,15 @@ from __future__ import annotations
 from torch import nn
 
 from sparsify.quantization.attention import AttentionQuant
-from sparsify.quantization.insert import forget
+from sparsify.quantization.insert import coverage_of, forget
 from sparsify.quantization.layers import QBatchNorm2d, QLayer, QReLU
 
 
 def remove_quantizers(model: nn.Module) -> None:
-    """Make ``model`` the float one that quantizers were put into: same weights, same names.
-
-    Its attention stays the function that quantization put there, which without quantizers computes the same as before.
-    """
+    """Make ``model`` the float one that quantizers were put into: same weights, same names, its own attention."""
+    replaced = coverage_of(model).replaced
+    if replaced is not None:
+        model.set_attn_implementation(replaced)  # type: ignore[operator]
     for module in list(model.modules()):
         if isinstance(module, QLayer):
             module.__class__ = type(module).__mro__[1]
