@@ -22,13 +22,14 @@ from sparsify.modifiers.composition import hold, zeros_to_hold
 from sparsify.modifiers.post_training import PostTrainingQuantizationModifier
 from sparsify.modifiers.quantization import QuantizationModifier
 from sparsify.modifiers.registry import build
+from sparsify.phases import settle
 from sparsify.plan import conflicts, epochs_of, not_available
 from sparsify.pruning.shrink import Shrinkage, shrink
 from sparsify.quantization.calibrate import calibrate
 from sparsify.quantization.layers import quantizers
 from sparsify.recipe.compose import composed, with_entries
 from sparsify.recipe.recipe import Recipe
-from sparsify.run import TrainingRun, settle
+from sparsify.run import TrainingRun
 from sparsify.select import names_of
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from sparsify.clock import Clock
 from sparsify.errors import Problem
 from sparsify.modifiers.base import LearningRateBase, Modifier
 from sparsify.modifiers.post_training import PostTrainingQuantizationModifier
-from sparsify.run import LearningRates, Phase, settle
+from sparsify.phases import Phase, settle
+from sparsify.run import LearningRates
 from sparsify.select import ALL, ALL_PRUNABLE
 
 
@@ -216,6 +217,6 @@ def _overlap(first: Modifier, second: Modifier) -> bool:
 
 def _pruned_when_frozen(pruner: Modifier, quantizer: Modifier) -> str | None:
     frozen = getattr(quantizer, "frozen_from", None)
-    if frozen is not None and 0 <= frozen < pruner.end and pruner.update_frequency != 0 and _moves(pruner):
+    if frozen is not None and 0 <= frozen < pruner.end and _moves(pruner):
         return f"{pruner.title} still prunes at epoch {pruner.end:g}, after {quantizer.title} froze its ranges at {frozen:g}"
     return None

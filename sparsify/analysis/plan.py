@@ -14,9 +14,9 @@ from sparsify.clock import Clock
 from sparsify.errors import InputError
 from sparsify.manager import ModifierManager
 from sparsify.modifiers.base import LearningRateBase, Modifier
+from sparsify.phases import Phase, settle
 from sparsify.plan import Moment, param_groups_of, timeline
 from sparsify.recipe.recipe import Recipe
-from sparsify.run import Phase, settle
 
 _QUANTIZATION = ("off", "observing", "frozen")
 _MOST_STEPS = 10_000_000

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from sparsify.analysis.plan import Plan, moves, sparsity_of
 from sparsify.modifiers.base import LearningRateBase, Modifier
+from sparsify.phases import Phase
 from sparsify.plan import Moment, share_groups
-from sparsify.run import Phase
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from sparsify.errors import InputError, StateError
 from sparsify.export.checkpoint import RECIPE_FILE
 from sparsify.manager import unwrap, unwrap_optimizer
 from sparsify.modifiers.structure import LayerThinningModifier
-from sparsify.run import LearningRates, TrainingRun, set_rate, settle
+from sparsify.phases import settle
+from sparsify.run import LearningRates, TrainingRun, set_rate
 from sparsify.state import STATE_FILE, read_state, write_state
 
 if TYPE_CHECKING:

@@ -82,6 +82,8 @@ class LearningRateFunctionModifier(_LearningRate):
 
     def learning_rate(self, epoch: float, steps_per_epoch: int) -> float:
         """The rate at ``epoch``."""
+        if self.end <= self.start:  # from -1 in a stage that begins at its end_epoch
+            return self.final_lr
         if self.lr_func == "cyclic_linear":
             done = self._done_of_cycle(self.steps_in(epoch, steps_per_epoch), steps_per_epoch)
         else:

@@ -18,8 +18,8 @@ from sparsify.clock import Clock
 from sparsify.errors import RecipeError
 from sparsify.manager import load_recipe
 from sparsify.modifiers.validate import UNCHECKED
+from sparsify.phases import settle
 from sparsify.recipe.recipe import Recipe
-from sparsify.run import settle
 from tests.fuzz.mutate import mutated, seeds
 
 ROOT = Path(__file__).resolve().parents[2]

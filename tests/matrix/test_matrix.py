@@ -11,7 +11,8 @@ from torch import nn
 import sparsify.modifiers  # noqa: F401
 from sparsify.errors import SparsifyError
 from sparsify.modifiers import registry
-from sparsify.run import Phase, TrainingRun
+from sparsify.phases import Phase
+from sparsify.run import TrainingRun
 from tests.matrix.settings import PAIRS, SETTINGS, Setting
 from tests.matrix.world import STEPS_PER_EPOCH, TOTAL, World, assert_same, batch
 

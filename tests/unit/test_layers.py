@@ -18,7 +18,7 @@ LAYERS = [
     {"integrations", "export", "analysis"},
     {"manager"},
     {"plan"},
-    {"run"},
+    {"run", "phases"},
     {"modifiers"},
     {"recipe", "pruning", "quantization", "distillation", "select", "clock", "distributed", "state"},
     {"zoo"},

@@ -58,9 +58,10 @@ def test_two_that_only_hold_zeros_are_not_at_odds() -> None:
     assert "both prune fc1.weight" in messages(hold.format(0.0), GM.format(1.0, 2.0, "fc1.weight"))[0]
 
 
-def test_pruning_after_quantization_froze_is_refused() -> None:
+@pytest.mark.parametrize("frequency", ["0.5", "0", "-1"])
+def test_pruning_after_quantization_froze_is_refused(frequency: str) -> None:
     (message,) = messages(
-        GM.format(0.0, 3.0, "fc1.weight"),
+        GM.format(0.0, 3.0, "fc1.weight").replace("update_frequency: 0.5", f"update_frequency: {frequency}"),
         "- !QuantizationModifier {start_epoch: 1.0, disable_quantization_observer_epoch: 2.0}",
     )
     assert "after QuantizationModifier (modifiers[1]) froze its ranges at 2" in message

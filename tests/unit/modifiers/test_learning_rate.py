@@ -176,3 +176,10 @@ def test_unknown_param_group() -> None:
     with pytest.raises(RecipeError, match="optimizer has 1"):
         function(param_groups=[1]).on_attach(run)
     function(param_groups=[0]).on_attach(run)
+
+
+@pytest.mark.parametrize("lr_func", ["linear", "cosine", "cyclic_linear"])
+def test_a_stage_that_begins_at_its_end_leaves_no_time(lr_func: str) -> None:
+    modifier = function(lr_func=lr_func, start_epoch=-1.0, end_epoch=2.0)
+    modifier.place("second/LearningRateFunctionModifier/0", 0.0, begin=2.0)
+    assert [modifier.learning_rate(epoch, 4) for epoch in (2.0, 2.5)] == [modifier.final_lr] * 2

@@ -12,8 +12,8 @@ from sparsify.clock import Clock
 from sparsify.errors import RecipeError
 from sparsify.manager import ModifierManager, load_recipe
 from sparsify.modifiers.base import Modifier
+from sparsify.phases import settle
 from sparsify.plan import timeline
-from sparsify.run import settle
 
 PRUNING = """\
 warm: 20%

@@ -6,7 +6,7 @@ import pytest
 
 from sparsify.clock import Clock
 from sparsify.errors import RecipeError
-from sparsify.run import settle
+from sparsify.phases import settle
 from tests.unit.recipe.convert.made import converted, fields, modifiers
 
 EPOCHS = """\

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sparsify.clock import Clock
-from sparsify.run import settle
+from sparsify.phases import settle
 from tests.unit.recipe.convert.made import modifiers
 
 
