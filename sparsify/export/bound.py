@@ -51,8 +51,10 @@ def bound(session: Any, outputs: Sequence[str]) -> Callable[[Mapping[str, Array]
 
     def run(inputs: Mapping[str, Array]) -> list[Array]:
         binding = session.io_binding()
-        for name, value in inputs.items():
-            binding.bind_ortvalue_input(name, OrtValue.ortvalue_from_numpy(np.ascontiguousarray(value), device, 0))
+        # held until the run is over: on the CPU they are views of the arrays, and older bindings keep neither
+        held = {n: OrtValue.ortvalue_from_numpy(np.ascontiguousarray(v), device, 0) for n, v in inputs.items()}
+        for name, value in held.items():
+            binding.bind_ortvalue_input(name, value)
         for name in outputs:
             binding.bind_output(name, device)
         session.run_with_iobinding(binding)

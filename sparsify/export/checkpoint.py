@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sparsify.errors import InputError, StateError
 from sparsify.export.compressed import read_compressed, weight_files
+from sparsify.export.pretrained import FAILURES, architecture_of, model_class, read_pretrained_config, reason
 from sparsify.export.sparseml import check_complete, read_sparseml, restore_ranges
 from sparsify.manager import load_recipe
 from sparsify.pruning.shrink import apply_widths
@@ -45,18 +46,17 @@ def load_model(
         The model in eval mode.
 
     Raises:
-        InputError: The folder lacks something, or its weights cannot be read.
+        InputError: The folder lacks something, or its weights cannot be read or are not those of its config.
+        StateError: The recipe quantizes, and the weights hold other quantizers or none.
     """
-    import transformers
-
     folder = Path(directory)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such model folder")
-    config = config or _config(folder)
-    name = task_class or next(iter(config.architectures or []), None)
-    cls = getattr(transformers, name, None) if name else None
-    if cls is None:
-        raise InputError(f"{folder}/config.json names the architecture {name!r}, which transformers does not have")
+    config = config or read_pretrained_config(folder)
+    if task_class is None:
+        cls = model_class(architecture_of(config), f"{folder}/config.json")
+    else:
+        cls = model_class(task_class, "task_class")
     state, foreign = read_compressed(folder), read_sparseml(folder)
     saved = _quantizer_tensors(folder) if state is None else of_quantizers(state)
     model, info = _pretrained(cls, folder, config, foreign.state if foreign else state)
@@ -64,35 +64,45 @@ def load_model(
         check_complete(folder, foreign, info["missing_keys"], info["unexpected_keys"])
     if has_recipe(folder):
         load_recipe(folder / RECIPE_FILE, distillation=False).apply_structure(model)
-        if foreign:
-            restore_ranges(model, foreign, folder)
-        else:
-            _restore_quantizers(model, saved, folder)
+    if task_class is None:
+        _check_whole(model, info["missing_keys"], folder)
+    if has_recipe(folder) and foreign:
+        restore_ranges(model, foreign, folder)
+    elif has_recipe(folder):
+        _restore_quantizers(model, saved, folder)
     return model.eval()
-
-
-def _config(folder: Path) -> Any:
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: cannot read config.json ({str(error).splitlines()[0]})") from error
 
 
 def _pretrained(
     cls: Any, folder: Path, config: Any, state: dict[str, Tensor] | None
 ) -> tuple[nn.Module, dict[str, Any]]:
     options = {"config": config, "dtype": torch.float32, "local_files_only": True, "output_loading_info": True}
+    options["ignore_mismatched_sizes"] = True  # told below, by name
     name = folder if state is None else None
     model: nn.Module
     try:
         with quiet_transformers():
             model, info = shaped(cls, config).from_pretrained(name, state_dict=state, **options)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"{folder}: cannot load the weights ({str(error).splitlines()[0]})") from error
+    except FAILURES as error:
+        raise InputError(f"{folder}: cannot load the weights ({reason(error)})") from error
+    if wrong := sorted(info["mismatched_keys"]):
+        name, there, wanted = wrong[0]
+        raise InputError(
+            f"{folder}: {len(wrong)} of its weights have another shape than config.json gives them, {name} first:"
+            f" {list(there)}, not {list(wanted)}. Are both files of one model?"
+        )
     model.__class__ = cls
     return model, info
+
+
+def _check_whole(model: nn.Module, missing: Iterable[str], folder: Path) -> None:
+    """Refuse weights that would start from random values; layers that the recipe took out need none."""
+    absent = sorted(set(missing) & model.state_dict().keys())
+    if absent:
+        raise InputError(
+            f"{folder}: its weights lack {len(absent)} tensors of {type(model).__name__}, {absent[0]} first: they are"
+            " incomplete, or its config.json is of another model"
+        )
 
 
 def shaped(cls: Any, config: Any) -> Any:
@@ -131,7 +141,7 @@ def quiet_transformers() -> Iterator[None]:
 def _quantizer_tensors(folder: Path) -> dict[str, Tensor]:
     """Tensors of the folder that belong to quantizers, by name."""
     found: dict[str, Tensor] = {}
-    for file in filter(Path.is_file, weight_files(folder)):
+    for file in weight_files(folder):
         try:
             with safe_open(file, framework="pt") as stream:
                 found |= {name: stream.get_tensor(name) for name in filter(_of_quantizer, stream.keys())}
@@ -166,6 +176,12 @@ def _restore_quantizers(model: nn.Module, saved: dict[str, Tensor], folder: Path
         raise StateError(
             f"{folder}: its recipe quantizes, but the weights lack {len(missing)} quantizer tensors, "
             f"{missing[0]} first: were they saved by another recipe?"
+        )
+    own = model.state_dict()
+    if wrong := sorted(name for name in wanted if saved[name].shape != own[name].shape):
+        raise StateError(
+            f"{folder}: {wrong[0]} has the shape {list(saved[wrong[0]].shape)}, its recipe asks for"
+            f" {list(own[wrong[0]].shape)}: was the recipe changed after training?"
         )
     model.load_state_dict({name: saved[name] for name in wanted}, strict=False)
     enable_calibrated(model)

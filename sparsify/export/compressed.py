@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -129,11 +128,32 @@ def read_compressed(folder: Path) -> dict[str, Tensor] | None:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that transformers reads a folder's weights from; none where there are no such."""
-    if (folder / INDEX).is_file():
-        index: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        return [folder / name for name in sorted(set(index["weight_map"].values()))]
-    return [folder / WEIGHTS] if (folder / WEIGHTS).is_file() else []
+    """The safetensors files that transformers reads a folder's weights from; none where there are no such.
+
+    An index beside a whole file is of an earlier model, which transformers does not remove.
+
+    Raises:
+        InputError: The index is damaged, or names files that are not there.
+    """
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    if not (folder / INDEX).is_file():
+        return []
+    files = [folder / name for name in _indexed(folder / INDEX)]
+    if absent := [file.name for file in files if not file.is_file()]:
+        raise InputError(
+            f"{folder}: {len(absent)} of the {len(files)} files of its weights are missing, {absent[0]} first"
+        )
+    return files
+
+
+def _indexed(index: Path) -> list[str]:
+    """The files that an index names."""
+    try:
+        named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        return sorted(Path(name).name for name in named)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"{index}: is no index of weights ({type(error).__name__}: {error})") from error
 
 
 def _integers(weight: Tensor, quantizer: WeightQuant) -> Tensor | None:

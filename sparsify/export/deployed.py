@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from sparsify.errors import InputError
 from sparsify.export.session import fixed_shape, metadata, open_session
 
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+_USUAL_LENGTH = 512
+
 
 class Deployment:
     """An opened deployment folder.
@@ -29,11 +32,13 @@ class Deployment:
         max_length: Longest input in tokens.
 
     Raises:
-        InputError: There is no such folder, or something in it is missing or broken.
+        InputError: There is no such folder, something in it is missing or broken, or no sequence may run at once.
     """
 
     def __init__(self, folder: str | Path, *, threads: int = 0, batch_size: int = 8) -> None:
         self.folder = Path(folder)
+        if batch_size < 1:
+            raise InputError(f"batch_size must be at least 1, got {batch_size}")
         if not self.folder.is_dir():
             raise InputError(
                 f"{self.folder}: no such deployment folder. sparsify-export --model_path MODEL writes one."
@@ -44,10 +49,27 @@ class Deployment:
         self.facts = metadata(self._session)
         self.config = _json(self.folder / "config.json")
         self._inputs = [entry.name for entry in self._session.get_inputs()]
+        if unknown := [name for name in self._inputs if name not in _INPUTS]:
+            raise InputError(
+                f"{self.folder / 'model.onnx'}: wants the input {unknown[0]!r}; known are {', '.join(_INPUTS)}."
+                " sparsify-export writes such files."
+            )
         self._batch, self._length = fixed_shape(self._session)
-        limit = int(self.facts.get("max_length") or self.config.get("max_position_embeddings") or 512)
+        limit = self._limit()
         self.max_length = min(limit, self._length or limit)
         self.size = self._batch or batch_size
+
+    def _limit(self) -> int:
+        """Longest input that file or config states."""
+        stated = self.facts.get("max_length")
+        if stated:
+            if not stated.isdecimal() or int(stated) < 1:
+                raise InputError(
+                    f"{self.folder / 'model.onnx'}: its max_length is {stated!r}, no number of tokens: export it again."
+                )
+            return int(stated)
+        positions = self.config.get("max_position_embeddings")
+        return positions if isinstance(positions, int) and positions > 0 else _USUAL_LENGTH
 
     @classmethod
     def of(cls, deployment: str | Path | Deployment, **options: Any) -> Deployment:
@@ -64,14 +86,26 @@ class Deployment:
         """Names of its classes, by id.
 
         Raises:
-            InputError: It names none.
+            InputError: It names none, or what stands there is no list of names.
         """
         if "labels" in self.facts:
-            return [str(label) for label in json.loads(self.facts["labels"])]
+            try:
+                listed = json.loads(self.facts["labels"])
+            except ValueError:
+                listed = None
+            if not isinstance(listed, list):
+                told = f"its labels are {self.facts['labels'][:80]!r}, no list of names: export it again."
+                raise InputError(f"{self.folder / 'model.onnx'}: {told}")
+            return [str(label) for label in listed]
         names = self.config.get("id2label") or {}
         if not names:
-            raise InputError("the deployment names no labels, neither in its ONNX file nor in its config.json.")
-        return [str(names[key]) for key in sorted(names, key=int)]
+            raise InputError(
+                f"{self.folder}: the deployment names no labels, neither in its ONNX file nor in its config.json."
+            )
+        try:
+            return [str(names[key]) for key in sorted(names, key=int)]
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{self.folder / 'config.json'}: id2label is no table of names by number.") from error
 
     def expect(self, task: str, wanted: str) -> None:
         """Refuse a model of another task.
@@ -115,10 +149,11 @@ class Deployment:
         Returns:
             Each output, [sequences, ...].
         """
+        pad = self.config.get("pad_token_id")
         rows = self._batch or len(ids)
         length = self._length or max(len(row) for row in ids)
         values = {
-            "input_ids": np.full((rows, length), int(self.config.get("pad_token_id") or 0), dtype=np.int64),
+            "input_ids": np.full((rows, length), pad if isinstance(pad, int) else 0, dtype=np.int64),
             "attention_mask": np.zeros((rows, length), dtype=np.int64),
             "token_type_ids": np.zeros((rows, length), dtype=np.int64),
         }
@@ -146,6 +181,8 @@ def _no_model(folder: Path) -> str:
 def _json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
-    return value if isinstance(value, dict) else {}
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: must hold a JSON object, got {type(value).__name__}.")
+    return value

@@ -9,6 +9,7 @@ from torch import nn
 
 from sparsify.errors import InputError
 from sparsify.export.checkpoint import quiet_transformers, shaped
+from sparsify.export.pretrained import FAILURES, architecture_of, model_class, read_pretrained_config, reason
 
 
 def empty_model(directory: str | Path) -> nn.Module:
@@ -25,14 +26,12 @@ def empty_model(directory: str | Path) -> nn.Module:
     folder = Path(directory).expanduser()
     if not (folder / "config.json").is_file():
         raise InputError(f"{directory}: no config.json there; give a model folder")
+    config = read_pretrained_config(folder)
+    name = architecture_of(config)
+    cls = shaped(model_class(name, f"{folder}/config.json"), config) if name else transformers.AutoModel.from_config
     try:
-        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: cannot read config.json ({str(error).splitlines()[0]})") from error
-    name = next(iter(config.architectures or []), None)
-    cls = getattr(transformers, name, None) if name else transformers.AutoModel
-    if cls is None:
-        raise InputError(f"{folder}/config.json names the architecture {name!r}, which transformers does not have")
-    with quiet_transformers(), torch.device("meta"):
-        model: nn.Module = shaped(cls, config)(config) if name else cls.from_config(config)
+        with quiet_transformers(), torch.device("meta"):
+            model: nn.Module = cls(config)
+    except FAILURES as error:
+        raise InputError(f"{folder}: no model can be made of its config.json ({reason(error)})") from error
     return model

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import pickle
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from sparsify.errors import InputError
 from sparsify.export.checkpoint import RECIPE_FILE, load_model, quiet_transformers, shaped, state_to_load
+from sparsify.export.pretrained import FAILURES, reason
 from sparsify.export.task import Task
 from sparsify.pruning.widths import read_widths
 from sparsify.tasks import hub
@@ -25,11 +24,6 @@ from sparsify.tasks.composition import readable
 from sparsify.tasks.labels import generic
 
 logger = logging.getLogger(__name__)
-# what transformers lets through from files that are missing, cut short or not what their name says
-_LOADING = (
-    *(OSError, ValueError, RuntimeError, LookupError, EOFError, ImportError, TypeError, AttributeError),
-    *(SafetensorError, pickle.UnpicklingError),
-)
 
 
 def resolve(name: str, flag: str, needs_config: bool = True) -> str:
@@ -211,15 +205,14 @@ def told(name: str, flag: str) -> Iterator[None]:
     """Turn the many ways in which loading fails into one message."""
     try:
         yield
-    except _LOADING as error:
+    except FAILURES as error:
         raise InputError(_reason(name, flag, error)) from error
 
 
 def _reason(name: str, flag: str, error: Exception) -> str:
-    text = str(error).strip()
-    first = text.splitlines()[0] if text else type(error).__name__
+    first = reason(error)
     if Path(name).is_dir():
-        return f"{flag} {name}: cannot be loaded ({type(error).__name__}: {first})"
+        return f"{flag} {name}: cannot be loaded ({first})"
     if not hub.reachable():
         return (
             f"{flag} {name}: there is no such folder, could not reach {hub.endpoint()} for a model of that name, and it"
