@@ -51,9 +51,9 @@ def _samples(job: Job, manager: ModifierManager) -> int:
     own = [m.num_calibration_samples for m in manager.post_training if m.num_calibration_samples is not None]
     if asked is not None and asked < 1:
         raise InputError(f"--num_calibration_samples must be at least 1, got {asked}")
-    if asked is not None and own and asked != own[0]:
+    if asked is not None and (other := [count for count in own if count != asked]):
         raise InputError(
-            f"--num_calibration_samples {asked}, but the recipe says {own[0]}: drop the flag, or give --set"
+            f"--num_calibration_samples {asked}, but the recipe says {other[0]}: drop the flag, or give --set"
             f" PostTrainingQuantizationModifier.num_calibration_samples={asked}"
         )
     return asked or max(own, default=SAMPLES)
