@@ -216,8 +216,15 @@ class TrainingRun:
         self.begin_step()
         if not self._readers or self._skipped():
             return
+        closure = any(callable(given) for given in (*args[1:], *kwargs.values()))
         for phase in self._readers:
             if phase.active or (phase.modifier.early_gradients and not phase.started):
+                if closure and phase.modifier.needs_gradients:
+                    raise InputError(
+                        f"{phase.modifier.key} scores weights by their gradients, which must be there before the "
+                        "optimizer steps, and step() was given a closure that computes them: call loss.backward() "
+                        "before a plain step(), or prune by magnitude"
+                    )
                 phase.modifier.on_gradients(self)
 
     def _after_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:

@@ -285,6 +285,11 @@ class Modifier(BaseModel):
         """Return the loss to train on, given the loss so far."""
         return loss
 
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether ``on_gradients`` must see each step's gradients, which a step with a closure has only later."""
+        return False
+
     def on_gradients(self, run: Run) -> None:
         """See or change gradients just before the optimizer uses them."""
 

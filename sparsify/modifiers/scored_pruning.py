@@ -19,6 +19,11 @@ class ScoredPruning(GradualPruning):
 
     early_gradients: ClassVar[bool] = True
 
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether the criterion is one of gradients."""
+        return self._scores.needs_gradients
+
     def on_gradients(self, run: Run) -> None:
         """Add this step's gradients to the scores."""
         self._scores.observe(run.grad_scale)

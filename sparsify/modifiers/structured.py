@@ -136,9 +136,14 @@ class StructuredPruningModifier(MaskModifier):
             self._kept[name] = ~dead_units(run.model, structure).cpu()
             self._from[name] = 1.0 - int(self._kept[name].sum()) / self._first[name]
 
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether scores are taylor's."""
+        return self.score_type == "taylor"
+
     def on_gradients(self, run: Run) -> None:
         """Average taylor scores."""
-        for name, structure in self._units.items() if self.score_type == "taylor" else ():
+        for name, structure in self._units.items() if self.needs_gradients else ():
             now = unit_gradients(run.model, structure)
             if now is not None and bool(torch.isfinite(now).all()):
                 before = self._importance.get(name, torch.zeros_like(now))
@@ -156,7 +161,7 @@ class StructuredPruningModifier(MaskModifier):
         self._held.check_finite()
         epoch = self.schedule_epoch(run)
         wanted = {name: round(first * self._at(epoch, self._from[name])) for name, first in self._first.items()}
-        if self.score_type == "taylor" and not self._importance:
+        if self.needs_gradients and not self._importance:
             if epoch >= self.end:
                 raise InputError(f"{self.key}: taylor scores need gradients: train, or use score_type: magnitude")
             return

@@ -56,7 +56,12 @@ class ScoreSet:
     @property
     def ready(self) -> bool:
         """Whether there is a score to prune by: those of gradients need at least one step."""
-        return CRITERIA[self.criterion].term is None or bool(self._kept)
+        return not self.needs_gradients or bool(self._kept)
+
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether the criterion is about more than the weights."""
+        return CRITERIA[self.criterion].term is not None
 
     @torch.no_grad()
     def observe(self, grad_scale: float = 1.0) -> None:

@@ -311,3 +311,30 @@ def test_an_attach_that_fails_leaves_no_hook_behind() -> None:
     ):
         pass
     assert not any(module._forward_hooks for model in (world.model, teacher) for module in model.modules())
+
+
+@pytest.mark.parametrize("modifier", ["WeightPruningModifier", "MovementPruningModifier"])
+def test_a_closure_that_computes_the_gradients_is_refused_where_they_score(modifier: str) -> None:
+    world = World(SETTINGS[modifier].recipe)
+    with world.manager.attach(world.model, world.optimizer, STEPS_PER_EPOCH, epochs=EPOCHS):
+        with pytest.raises(InputError, match=rf"{modifier}.* scores weights by their gradients.*before a plain step"):
+            closed_step(world)
+        world.optimizer.step(None)
+
+
+def test_a_closure_is_fine_where_weights_are_scored_by_themselves() -> None:
+    world = World(GM)
+    with world.manager.attach(world.model, world.optimizer, STEPS_PER_EPOCH, epochs=EPOCHS):
+        for _ in range(12):
+            closed_step(world)
+    assert (world.model.fc1.weight == 0).float().mean() == pytest.approx(0.75, abs=0.01)
+
+
+def closed_step(world: World) -> None:
+    def closure() -> torch.Tensor:
+        world.optimizer.zero_grad()
+        loss: torch.Tensor = world.model(**batch(0))["loss"]
+        loss.backward()
+        return loss
+
+    world.optimizer.step(closure)
