@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -95,10 +96,10 @@ def test_what_is_no_class_of_models(name: object, said: str) -> None:
 
 
 def test_a_class_that_lacks_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    def lacking(module: object, name: str) -> None:
-        raise ModuleNotFoundError("No module named 'timm'")
+    class Lacking(ModuleType):
+        def __getattr__(self, name: str) -> None:
+            raise ModuleNotFoundError("No module named 'timm'")
 
-    monkeypatch.delattr(transformers, "BertForMaskedLM", raising=False)
-    monkeypatch.setattr(type(transformers), "__getattr__", lacking)
+    monkeypatch.setitem(sys.modules, "transformers", Lacking("transformers"))
     with pytest.raises(InputError, match="cannot be used here"):
         model_class("BertForMaskedLM", "here")
