@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -95,3 +96,9 @@ class CheckFailed(SparsifyError):
     """A check that was asked for (parity, verification, accuracy gate) did not pass."""
 
     exit_code = 1
+
+
+def system_errno(error: BaseException) -> int | None:
+    """Number of the operating system's error that safetensors tells in the text of one of its own; None: of none."""
+    found = re.search(r"\(os error (\d+)\)", str(error)) if type(error).__name__ == "SafetensorError" else None
+    return None if found is None else int(found[1])

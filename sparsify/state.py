@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sparsify.errors import StateError
+from sparsify.errors import StateError, system_errno
 
 STATE_FILE = "sparsify_state.safetensors"
 _TENSOR = "__tensor__"
@@ -46,8 +45,8 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
 
 def _of_system(error: SafetensorError, path: Path) -> Exception:
     """The operating system's error that is behind one of safetensors', where there is one."""
-    found = re.search(r"\(os error (\d+)\)", str(error))
-    return OSError(int(found[1]), os.strerror(int(found[1])), str(path)) if found else error
+    code = system_errno(error)
+    return error if code is None else OSError(code, os.strerror(code), str(path))
 
 
 def write_state(path: Path, tree: Mapping[str, Any]) -> None:

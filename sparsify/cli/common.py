@@ -6,7 +6,6 @@ import contextlib
 import errno
 import logging
 import os
-import re
 import sys
 import tempfile
 import traceback
@@ -14,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from rich.console import Console
 
-from sparsify.errors import SparsifyError
+from sparsify.errors import SparsifyError, system_errno
 
 INTERRUPTED = 130
 UNEXPECTED = 3
@@ -70,8 +69,8 @@ def explain(error: BaseException) -> int:
     if isinstance(error, OSError) and error.errno in _EVERYDAY:
         where = f": {error.filename}" if error.filename else ""
         return _said(f"{error.strerror}{where}", 2)
-    if type(error).__name__ == "SafetensorError" and (code := re.search(r"\(os error (\d+)\)", str(error))):
-        return _said(f"{os.strerror(int(code[1]))}: while weights were read or written", 2)
+    if (code := system_errno(error)) is not None:
+        return _said(f"{os.strerror(code)}: while weights were read or written", 2)
     return _said(
         f"unexpected {type(error).__name__}: {error}\n"
         f"The traceback is in {_leave_traceback(error)} (--traceback shows it). This may be a bug in sparsify.",

@@ -68,10 +68,7 @@ def export_graph(
     """
     if opset is not None and opset not in _OPSETS:
         raise ExportError(f"opset {opset} is not supported: choose {_OPSETS[0]} to {_OPSETS[-1]}")
-    missing = [name for name in input_names if name not in sample]
-    if missing:
-        raise ExportError(f"the sample has no {missing[0]!r}, which is to be an input; it has {', '.join(sample)}")
-    inputs = {name: _sized(sample[name], dynamic) for name in input_names}
+    inputs = _inputs(sample, input_names, dynamic)
     prepared = _prepared(model)
     wrapped = _Named(prepared, list(input_names), list(output_names)).eval()
     opset = _opset(prepared, opset)
@@ -84,6 +81,14 @@ def export_graph(
         _save(program, Path(path), external_data)
         if layers := dynamic_layers(model):
             quantize_dynamically(Path(path), layers)
+
+
+def _inputs(sample: Mapping[str, Tensor], names: Sequence[str], dynamic: bool | str) -> dict[str, Tensor]:
+    """What the model is traced with."""
+    missing = [name for name in names if name not in sample]
+    if missing:
+        raise ExportError(f"the sample has no {missing[0]!r}, which is to be an input; it has {', '.join(sample)}")
+    return {name: _sized(sample[name], dynamic) for name in names}
 
 
 def _opset(model: nn.Module, asked: int | None) -> int:
