@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import pickle
 import re
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from sparsify.errors import InputError
 
 FAILURES = (
     *(OSError, ValueError, RuntimeError, LookupError, EOFError, ImportError, TypeError, AttributeError),
-    *(ArithmeticError, SafetensorError, StrictDataclassError, pickle.UnpicklingError),
+    *(ArithmeticError, SafetensorError, StrictDataclassError, pickle.UnpicklingError, struct.error),
 )
 """What transformers lets through from files that are missing, cut short or not what their name says."""
 

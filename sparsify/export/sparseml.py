@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sparsify.errors import InputError
 from sparsify.export.compressed import weight_files
+from sparsify.export.pretrained import FAILURES
 from sparsify.quantization.fake_quant import ActivationQuant
 from sparsify.quantization.layers import QLayer, enable_calibrated, quantizers, set_observing
 
@@ -139,7 +139,7 @@ def _state(folder: Path) -> dict[str, Tensor] | None:
         if not (folder / OLD_WEIGHTS).is_file():
             return None
         state: dict[str, Tensor] = torch.load(folder / OLD_WEIGHTS, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError):
+    except FAILURES:
         return None  # transformers says what is wrong with them
     return state if isinstance(state, dict) and _is_sparseml(state) else None
 

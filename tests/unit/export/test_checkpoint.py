@@ -185,6 +185,9 @@ class TestWhatIsRefused:
         (folder / "pytorch_model.bin").write_bytes(b"xx")
         with pytest.raises(InputError, match=r"cannot load the weights \(UnpicklingError"):
             load_model(folder)
+        (folder / "pytorch_model.bin").write_bytes(b"G")  # a float of eight bytes that are not there
+        with pytest.raises(InputError, match=r"cannot load the weights \(error: unpack requires"):
+            load_model(folder)
         torch.save({"a": print}, folder / "pytorch_model.bin")
         with pytest.raises(InputError, match=r"cannot load the weights \(UnpicklingError"):
             load_model(folder)

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sparsify.errors import ZooError
@@ -269,6 +269,7 @@ def test_pickled_code_is_not_run(tmp_path: Path) -> None:
 
 @settings(many, max_examples=200)
 @given(data=st.binary(max_size=200), cut=st.integers(0, 1200))
+@example(data=b"G", cut=0)  # a float of eight bytes that are not there
 def test_damaged_weights(tmp_path_factory: pytest.TempPathFactory, data: bytes, cut: int) -> None:
     import torch
 
