@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,7 +60,10 @@ def load_model(
         cls = model_class(task_class, "task_class")
     state, foreign = read_compressed(folder), read_sparseml(folder)
     saved = _quantizer_tensors(folder) if state is None else of_quantizers(state)
-    model, info = _pretrained(cls, folder, config, foreign.state if foreign else state)
+    weights = foreign.state if foreign else state
+    model, info = _pretrained(cls, folder, config, weights)
+    if _without_pooler(cls, info["missing_keys"]):
+        model, info = _pretrained(cls, folder, config, weights, add_pooling_layer=False)
     if foreign:
         check_complete(folder, foreign, info["missing_keys"], info["unexpected_keys"])
     if has_recipe(folder):
@@ -74,7 +78,7 @@ def load_model(
 
 
 def _pretrained(
-    cls: Any, folder: Path, config: Any, state: dict[str, Tensor] | None
+    cls: Any, folder: Path, config: Any, state: dict[str, Tensor] | None, **made_with: Any
 ) -> tuple[nn.Module, dict[str, Any]]:
     options = {"config": config, "dtype": torch.float32, "local_files_only": True, "output_loading_info": True}
     options["ignore_mismatched_sizes"] = True  # told below, by name
@@ -82,7 +86,7 @@ def _pretrained(
     model: nn.Module
     try:
         with quiet_transformers():
-            model, info = shaped(cls, config).from_pretrained(name, state_dict=state, **options)
+            model, info = shaped(cls, config).from_pretrained(name, state_dict=state, **options, **made_with)
     except FAILURES as error:
         raise InputError(f"{folder}: cannot load the weights ({reason(error)})") from error
     if wrong := sorted(info["mismatched_keys"]):
@@ -93,6 +97,12 @@ def _pretrained(
         )
     model.__class__ = cls
     return model, info
+
+
+def _without_pooler(cls: Any, missing: Iterable[str]) -> bool:
+    """Whether all that the weights lack is a pooler that the class makes on request: config.json does not say."""
+    absent = [name.split(".")[0] for name in missing]
+    return set(absent) == {"pooler"} and "add_pooling_layer" in inspect.signature(cls).parameters
 
 
 def _check_whole(model: nn.Module, missing: Iterable[str], folder: Path) -> None:

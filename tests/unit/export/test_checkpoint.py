@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -104,6 +105,18 @@ class TestWhatIsRead:
         assert torch.equal(found.get_parameter(f"{QUERY.removeprefix('bert.')}.weight"), weight)
         with pytest.raises(InputError, match=r"task_class names the architecture 'BertModle', .*did it mean BertModel"):
             load_model(folder, task_class="BertModle")
+
+    @pytest.mark.parametrize("name", ["Bert", "Albert", "ViT"])
+    def test_an_encoder_that_was_saved_without_its_pooler(self, tmp_path: Path, name: str) -> None:
+        sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+        config = getattr(transformers, f"{name}Config")(**sizes)
+        encoder = getattr(transformers, f"{name}Model")(config, add_pooling_layer=False)
+        encoder.save_pretrained(tmp_path)
+        found = load_model(tmp_path)
+        assert found.state_dict().keys() == encoder.state_dict().keys()
+        change(tmp_path, lambda state: state.pop(next(name for name in state if name.endswith(".bias"))))
+        with pytest.raises(InputError, match="lack"):
+            load_model(tmp_path)
 
     def test_layers_that_the_recipe_took_out_need_no_weights(self, folder: Path) -> None:
         recipe = "modifiers:\n  - !LayerPruningModifier {start_epoch: 0, layers: [bert.encoder.layer.1]}\n"
