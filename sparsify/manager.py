@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import sparsify.modifiers  # noqa: F401  (registers the modifiers)
 from sparsify.clock import Clock
@@ -19,18 +19,21 @@ from sparsify.distillation.teacher import Teacher, as_teacher, self_teacher
 from sparsify.errors import InputError, Problem, RecipeError
 from sparsify.modifiers.base import LearningRateBase, Modifier
 from sparsify.modifiers.composition import hold, zeros_to_hold
+from sparsify.modifiers.masking import MaskModifier
 from sparsify.modifiers.post_training import PostTrainingQuantizationModifier
 from sparsify.modifiers.quantization import QuantizationModifier
 from sparsify.modifiers.registry import build
 from sparsify.phases import settle
 from sparsify.plan import conflicts, epochs_of, not_available
+from sparsify.pruning.mask_set import zero_masked
 from sparsify.pruning.shrink import Shrinkage, shrink
 from sparsify.quantization.calibrate import calibrate
 from sparsify.quantization.layers import quantizers
 from sparsify.recipe.compose import composed, with_entries
 from sparsify.recipe.recipe import Recipe
 from sparsify.run import TrainingRun
-from sparsify.select import names_of
+from sparsify.select import named_tensors, names_of
+from sparsify.wrappers import unwrap, unwrap_optimizer
 
 if TYPE_CHECKING:
     from sparsify.analysis.report import ModelReport
@@ -39,6 +42,7 @@ logger = logging.getLogger(__name__)
 _SHOWN = 5
 _KEPT = "Written out with the modifier that holds the zeros which the model began with."
 T = TypeVar("T")
+C = TypeVar("C", bound=nn.Module | Mapping[str, Tensor])
 
 
 def load_recipe(
@@ -317,6 +321,28 @@ class ModifierManager:
             modifier.calibrate(plain, calibration_data)
         return model
 
+    def apply_masks(self, average: C) -> C:
+        """Zero in other weights of the model what pruning has masked by now: an average of them (EMA, SWA), a copy.
+
+        An average keeps a rest of each weight that was not zero from the start. Call this after its updates, or once
+        before it is evaluated or saved: during the run or after it.
+
+        Args:
+            average: Changed in place. A model, also inside ``AveragedModel``, or its tensors by parameter name.
+
+        Returns:
+            The same object; nothing in it changes before the first weights are pruned.
+
+        Raises:
+            InputError: The recipe has not been attached, or a parameter that it prunes is missing or has another
+                shape, as after the removal of heads or neurons; then nothing is changed.
+        """
+        if self._run is None:
+            raise InputError("the recipe holds no masks before it is attached: use the manager that trained the model")
+        named = named_tensors(unwrap(average) if isinstance(average, nn.Module) else average)
+        zero_masked(named, [m.held for m in self.modifiers if isinstance(m, MaskModifier)])
+        return average
+
     def shrink(
         self, model: nn.Module, optimizer: torch.optim.Optimizer | None = None, multiple_of: int = 1
     ) -> Shrinkage:
@@ -340,27 +366,3 @@ def _teacher(teacher: nn.Module | str | None, model: nn.Module) -> Teacher | Non
             raise InputError(f"teacher must be a model or 'self', got {teacher!r}")
         return self_teacher(model)
     return None if teacher is None else as_teacher(teacher, model)
-
-
-def unwrap(model: nn.Module) -> nn.Module:
-    """The model inside DDP, DataParallel or ``torch.compile``."""
-    for _ in range(8):
-        inner = getattr(model, "_orig_mod", None) or (
-            model.module if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel) else None
-        )
-        if inner is None:
-            return model
-        model = inner
-    return model
-
-
-def unwrap_optimizer(optimizer: Any) -> torch.optim.Optimizer:
-    """The torch optimizer inside a wrapper such as Accelerate's (whose ``step`` calls no hooks of its own)."""
-    for _ in range(4):
-        inner = getattr(optimizer, "optimizer", None)
-        if not isinstance(inner, torch.optim.Optimizer):
-            break
-        optimizer = inner
-    if not isinstance(optimizer, torch.optim.Optimizer):
-        raise InputError(f"expected a torch optimizer, got {type(optimizer).__name__}")
-    return optimizer

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher, get_close_matches
 from typing import Any, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from sparsify.errors import Problem, RecipeError
 
@@ -29,6 +29,16 @@ def clean_name(name: str) -> str:
     while name.startswith("module."):
         name = name.removeprefix("module.")
     return name
+
+
+def named_tensors(weights: nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Parameters of a model, or tensors that somebody keeps under their names, by the names that recipes use.
+
+    Tied parameters come under each of their names.
+    """
+    if isinstance(weights, nn.Module):
+        return dict(_parameters(weights))
+    return {clean_name(name): tensor for name, tensor in weights.items()}
 
 
 def is_learned_range(name: str) -> bool:

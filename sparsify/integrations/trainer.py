@@ -17,11 +17,11 @@ from sparsify.clock import Clock
 from sparsify.distillation.cache import EXAMPLE_INDEX
 from sparsify.errors import InputError, StateError
 from sparsify.export.checkpoint import RECIPE_FILE
-from sparsify.manager import unwrap, unwrap_optimizer
 from sparsify.modifiers.structure import LayerThinningModifier
 from sparsify.phases import settle
 from sparsify.run import LearningRates, TrainingRun, set_rate
 from sparsify.state import STATE_FILE, read_state, write_state
+from sparsify.wrappers import unwrap, unwrap_optimizer
 
 if TYPE_CHECKING:
     from sparsify.manager import ModifierManager

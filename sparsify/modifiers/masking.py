@@ -81,6 +81,11 @@ class MaskModifier(Modifier):
         return tuple(self._held.parameters)
 
     @property
+    def held(self) -> MaskSet:
+        """The masks that it holds now, and on which parameters."""
+        return self._held
+
+    @property
     def mask_sparsity(self) -> dict[str, float]:
         """Fraction of each parameter that is masked now."""
         return self._held.sparsity()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sparsify.errors import SparsifyError, StateError
+from sparsify.errors import InputError, SparsifyError, StateError
 from sparsify.pruning.order import all_finite
 from sparsify.pruning.resize import Cuts
 
@@ -41,13 +42,9 @@ class MaskSet:
         # The same bytes read as integers: multiplying by bool costs twice as much.
         self._factors = [mask.view(torch.int8) for mask in self.masks.values()]
 
-    @torch.no_grad()
     def apply(self) -> None:
         """Zero what is masked, in place."""
-        if self._weights:
-            # Bits times 0 or 1 in one pass: a float product would leave -0.0 (unequal bits for hashing) and NaN.
-            bits = [weight.view(_INTEGER[weight.element_size()]) for weight in self._weights]
-            torch._foreach_mul_(bits, self._factors)
+        _zero(self._weights, self._factors)
 
     def resize(self, cuts: Cuts) -> None:
         """Cut the masks of parameters that were cut."""
@@ -103,3 +100,44 @@ class MaskSet:
             raise StateError(f"the saved mask of {name} has {bits.numel()} bytes: not for shape {list(weight.shape)}")
         flat = np.unpackbits(bits.cpu().numpy(), count=weight.numel()).astype(bool)
         return torch.from_numpy(flat).view(weight.shape).to(weight.device)
+
+
+def zero_masked(tensors: Mapping[str, Tensor], sets: Sequence[MaskSet]) -> None:
+    """Zero, in place and exactly, what masks mask in another set of weights, such as an average of the model's.
+
+    Args:
+        tensors: By parameter name, of any float type and on any device; those without a mask are left alone.
+        sets: The masks.
+
+    Raises:
+        InputError: A parameter of ``sets`` is missing, or has another shape; nothing was written then.
+    """
+    shapes = {name: held.masks.get(name, weight).shape for held in sets for name, weight in held.parameters.items()}
+    problems = [problem for name, shape in shapes.items() if (problem := _unlike(name, shape, tensors))]
+    if problems:
+        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise InputError(f"the masks do not fit these weights: {'; '.join(problems[:3])}{more}")
+    for held in sets:
+        weights = [tensors[name] for name in held.masks]
+        factors = [mask.to(w.device) for mask, w in zip(held.masks.values(), weights, strict=True)]
+        _zero(weights, [factor.view(torch.int8) for factor in factors])
+
+
+def _unlike(name: str, shape: torch.Size, tensors: Mapping[str, Tensor]) -> str | None:
+    if name not in tensors:
+        near = get_close_matches(name, tensors, n=1) or list(tensors)[:1]
+        return f"{name} is not among them (near: {near[0]})" if near else f"{name} is not among them: there are none"
+    if tensors[name].shape == shape:
+        return None
+    return (
+        f"{name} is {list(tensors[name].shape)}, not {list(shape)} (were parts of the model removed? "
+        "make the copy anew from the model)"
+    )
+
+
+@torch.no_grad()
+def _zero(weights: Sequence[Tensor], factors: Sequence[Tensor]) -> None:
+    """Multiply by int8 factors 0 and 1, in place."""
+    if weights:
+        # Bits times 0 or 1 in one pass: a float product would leave -0.0 (unequal bits for hashing) and NaN.
+        torch._foreach_mul_([weight.view(_INTEGER[weight.element_size()]) for weight in weights], list(factors))

@@ -17,8 +17,8 @@ from sparsify.errors import ExportError, InputError
 from sparsify.export.bound import bound, choose_provider
 from sparsify.export.deployment import MODEL_FILE, export_onnx
 from sparsify.export.session import open_session
-from sparsify.manager import unwrap
 from sparsify.tasks.split import answers, prediction
+from sparsify.wrappers import unwrap
 
 if TYPE_CHECKING:
     from transformers import EvalPrediction

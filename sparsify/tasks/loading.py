@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from sparsify.errors import CheckFailed
-from sparsify.manager import unwrap
 from sparsify.tasks.observed import WHOLE, Observed, observe, read_answer, write_request
 from sparsify.tasks.split import batches, prediction
+from sparsify.wrappers import unwrap
 
 if TYPE_CHECKING:
     from sparsify.tasks.base import Job

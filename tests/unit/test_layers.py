@@ -20,7 +20,7 @@ LAYERS = [
     {"plan"},
     {"run", "phases"},
     {"modifiers"},
-    {"recipe", "pruning", "quantization", "distillation", "select", "clock", "distributed", "state"},
+    {"recipe", "pruning", "quantization", "distillation", "select", "clock", "distributed", "state", "wrappers"},
     {"zoo"},
     {"errors"},
 ]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sparsify.errors import InputError
 from sparsify.manager import ModifierManager, load_recipe
@@ -87,3 +90,65 @@ def test_one_shot_that_fails_lets_go_of_the_model(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(Exception, match="not finite"):
         load_recipe(GM).apply(model)
     assert detached
+
+
+def averaged(manager: ModifierManager, model: Net, each_step: bool = False) -> AveragedModel:
+    """Train to the end with an exponential average of the weights, which began when all were there."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9))
+    with manager.attach(model, optimizer, STEPS_PER_EPOCH, epochs=EPOCHS):
+        for number in range(EPOCHS * STEPS_PER_EPOCH):
+            model(**batch(number))["loss"].backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            average.update_parameters(model)
+            if each_step:
+                manager.apply_masks(average)
+                assert same_zeros(average, model)
+    return average
+
+
+def same_zeros(average: torch.nn.Module, model: Net) -> bool:
+    pairs = zip(average.parameters(), model.parameters(), strict=True)
+    return all(bool((theirs[mine == 0] == 0).all()) for theirs, mine in pairs)
+
+
+def test_an_average_of_the_weights_gets_the_masks_after_training() -> None:
+    manager, model = load_recipe(GM), make_model()
+    average = averaged(manager, model)
+    assert not same_zeros(average, model)
+    kept = average.module.fc1.weight[model.fc1.weight != 0].clone()
+    assert manager.apply_masks(average) is average
+    assert same_zeros(average, model)
+    assert torch.equal(average.module.fc1.weight[model.fc1.weight != 0], kept)
+
+
+def test_an_average_may_be_masked_after_each_of_its_updates() -> None:
+    averaged(load_recipe(GM), make_model(), each_step=True)
+
+
+def test_masks_go_on_copies_and_on_tensors_by_name() -> None:
+    manager, model = load_recipe(GM), make_model()
+    before = copy.deepcopy(model)
+    shadow = {f"module.{name}": weight.detach().clone() for name, weight in model.named_parameters()}
+    train(manager, model)
+    assert same_zeros(manager.apply_masks(before), model)
+    manager.apply_masks(shadow)
+    assert float((shadow["module.fc1.weight"] == 0).float().mean()) == zeros(model)
+    shadow.pop("module.fc1.weight")
+    with pytest.raises(InputError, match=r"fc1\.weight is not among them \(near: fc2\.weight\)"):
+        manager.apply_masks(shadow)
+
+
+def test_an_average_of_a_model_that_shrank_since_is_refused() -> None:
+    manager, model = load_recipe(SETTINGS["LayerThinningModifier"].recipe), make_model()
+    average = AveragedModel(model)
+    train(manager, model)
+    with pytest.raises(InputError, match="were parts of the model removed"):
+        manager.apply_masks(average)
+    assert same_zeros(manager.apply_masks(copy.deepcopy(model)), model)
+
+
+def test_a_recipe_that_was_never_attached_has_no_masks_to_give() -> None:
+    with pytest.raises(InputError, match="no masks before it is attached"):
+        load_recipe(GM).apply_masks(make_model())

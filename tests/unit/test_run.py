@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from sparsify.errors import InputError, RecipeError, StateError
-from sparsify.manager import load_recipe, unwrap, unwrap_optimizer
+from sparsify.manager import load_recipe
+from sparsify.wrappers import unwrap, unwrap_optimizer
 from tests.matrix.settings import SETTINGS
 from tests.matrix.world import EPOCHS, STEPS_PER_EPOCH, World, batch, make_model
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 
-from sparsify.errors import SparsifyError, StateError
-from sparsify.pruning.mask_set import MaskSet
+from sparsify.errors import InputError, SparsifyError, StateError
+from sparsify.pruning.mask_set import MaskSet, zero_masked
 
 
 def make(dtype: torch.dtype = torch.float32) -> tuple[dict[str, nn.Parameter], MaskSet]:
@@ -121,3 +121,38 @@ def test_state_of_other_parameters_is_refused() -> None:
         held.load_state_dict({"c.weight": torch.zeros(1, dtype=torch.uint8)})
     with pytest.raises(StateError, match=r"a\.weight has 1 bytes: not for shape \[5, 7\]"):
         held.load_state_dict({"a.weight": torch.zeros(1, dtype=torch.uint8)})
+
+
+def held_on(**masks: Tensor) -> MaskSet:
+    held = MaskSet({name: nn.Parameter(torch.ones(mask.shape)) for name, mask in masks.items()})
+    held.replace(masks)
+    return held
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_other_weights_are_masked_exactly_whatever_their_type(dtype: torch.dtype) -> None:
+    other = {"w": torch.tensor([[1.0, -2.0], [float("inf"), 4.0]], dtype=dtype), "b": torch.ones(2)}
+    zero_masked(other, [held_on(w=torch.tensor([[True, False], [False, True]]))])
+    assert torch.equal(other["w"], torch.tensor([[1.0, 0.0], [0.0, 4.0]], dtype=dtype))
+    assert not torch.signbit(other["w"]).any()
+    assert other["b"].all()
+
+
+def test_masks_of_several_sets_add_up() -> None:
+    other = {"w": torch.ones(3)}
+    zero_masked(other, [held_on(w=torch.tensor(kept)) for kept in ([True, False, True], [True, True, False])])
+    assert other["w"].tolist() == [1.0, 0.0, 0.0]
+
+
+def test_other_weights_that_the_masks_do_not_fit_are_left_as_they_are() -> None:
+    mask, all_kept = torch.tensor([False, True]), torch.tensor([True, True])
+    other = {"first": torch.ones(2), "second": torch.ones(3)}
+    with pytest.raises(InputError, match=r"third is not among them \(near: first\)"):
+        zero_masked(other, [held_on(first=mask, third=mask)])
+    with pytest.raises(InputError, match=r"second is \[3\], not \[2\] \(were parts of the model removed\?"):
+        zero_masked(other, [held_on(first=mask, second=all_kept)])
+    with pytest.raises(InputError, match="not among them: there are none"):
+        zero_masked({}, [held_on(first=mask)])
+    assert other["first"].all()
+    with pytest.raises(InputError, match=r"w2 .*; and 2 more"):
+        zero_masked(other, [held_on(**{f"w{number}": mask for number in range(5)})])
