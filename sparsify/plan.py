@@ -14,7 +14,7 @@ from sparsify.errors import Problem
 from sparsify.modifiers.base import LearningRateBase, Modifier
 from sparsify.modifiers.post_training import PostTrainingQuantizationModifier
 from sparsify.phases import Phase, settle
-from sparsify.run import LearningRates
+from sparsify.rates import LearningRates
 from sparsify.select import ALL, ALL_PRUNABLE
 
 

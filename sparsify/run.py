@@ -8,50 +8,22 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.hooks import RemovableHandle
 
 from sparsify.clock import Clock
 from sparsify.errors import InputError, RecipeError, StateError
-from sparsify.modifiers.base import LearningRateBase, Modifier
+from sparsify.modifiers.base import Modifier
+from sparsify.modifiers.masking import MaskModifier
 from sparsify.modifiers.post_training import PostTrainingQuantizationModifier
 from sparsify.phases import Phase, fingerprint
 from sparsify.pruning.shrink import Shrinkage
+from sparsify.rates import LearningRates, check_rates, set_rate
 
 logger = logging.getLogger(__name__)
 _STATE_VERSION = 1
 _CHANGES = ("pruning", "structure", "quantization")
 """Kinds of modifiers that leave the model another one."""
-
-
-class LearningRates:
-    """All learning-rate modifiers of a recipe as one function of the step; it holds no state."""
-
-    def __init__(self, modifiers: Sequence[Modifier], clock: Clock) -> None:
-        found = [m for m in modifiers if isinstance(m, LearningRateBase)]
-        self._clock = clock
-        self._by_start = sorted(found, key=lambda m: m.start)
-
-    def __bool__(self) -> bool:
-        return bool(self._by_start)
-
-    def at(self, step: int, group: int) -> float | None:
-        """Rate in force during optimizer step ``step`` for a parameter group; None before any modifier sets it."""
-        rate = None
-        epoch = self._clock.epoch_of(step)
-        for modifier in self._by_start:
-            mine = modifier.param_groups is None or group in modifier.param_groups
-            if mine and step >= self._clock.step_of(modifier.start):
-                rate = modifier.learning_rate(epoch, self._clock.steps_per_epoch)
-        return rate
-
-
-def set_rate(group: dict[str, Any], rate: float) -> float:
-    """Give a param group its learning rate, in place where that is a tensor; returns it as it is held."""
-    if isinstance(group["lr"], Tensor):  # captured graphs and compiled steps read this very tensor
-        group["lr"].fill_(rate)
-    else:
-        group["lr"] = rate
-    return float(group["lr"])
 
 
 class TrainingRun:
@@ -82,14 +54,17 @@ class TrainingRun:
         self.phases = [Phase(m, clock) for m in sorted(modifiers, key=lambda m: m.order)]
         self._set_rates = set_rates and bool(self.rates)
         self._written: list[float | None] | None = None
+        self._resumed = False
         self._begun = -1
         self._steppers = [p for p in self.phases if type(p.modifier).on_step is not Modifier.on_step]
         self._readers = [p for p in self.phases if type(p.modifier).on_gradients is not Modifier.on_gradients]
+        self._pruners = [m for m in modifiers if isinstance(m, MaskModifier)]
         self._losses = [p for p in self.phases if type(p.modifier).on_loss is not Modifier.on_loss]
         self._handles: list[RemovableHandle] = []
         self._writes = 0
         self.finished = False
         self._superseded = False
+        self._unattached = ""
 
     def open(self) -> None:
         """Resolve parameters and install the hooks; where that fails, the model is left clean."""
@@ -104,6 +79,7 @@ class TrainingRun:
         self._handles = [
             self.optimizer.register_step_pre_hook(self._before_step),
             self.optimizer.register_step_post_hook(self._after_step),
+            register_optimizer_step_post_hook(self._after_any_step),
         ]
         self._writes = _writes(self.model)
 
@@ -119,12 +95,14 @@ class TrainingRun:
                 type(self.optimizer).__name__,
             )
         lacks = self.unfinished() if self.clock.step else []
+        other = f". Steps of {self._unattached}, which the recipe is not attached to, do not count"
         if lacks:
             logger.warning(
-                "training stopped at epoch %.4g of %g, and the model is not yet what the recipe says: %s",
+                "training stopped at epoch %.4g of %g, and the model is not yet what the recipe says: %s%s",
                 self.clock.epoch,
                 self.clock.epoch_of(self.clock.total_steps),
                 "; ".join(lacks),
+                other if self._unattached else "",
             )
 
     def close(self) -> None:
@@ -199,18 +177,10 @@ class TrainingRun:
 
     def _write_rates(self, step: int) -> None:
         groups = self.optimizer.param_groups
-        self._check_rates(groups)
+        check_rates(groups, self._written or (), self._resumed)
+        self._resumed = False
         rates = [self.rates.at(step, index) for index in range(len(groups))]
         self._written = [None if rate is None else set_rate(g, rate) for g, rate in zip(groups, rates, strict=True)]
-
-    def _check_rates(self, groups: Sequence[Mapping[str, Any]]) -> None:
-        """Refuse a rate that somebody else changed; one that the recipe did not set is free, as that of a new group."""
-        for index, (group, written) in enumerate(zip(groups, self._written or (), strict=False)):
-            if written is not None and float(group["lr"]) != written:
-                raise InputError(
-                    f"the learning rate of param group {index} was changed from {written:g} to {float(group['lr']):g} "
-                    "outside the recipe, which sets it: remove your scheduler, or the recipe's learning-rate modifiers"
-                )
 
     def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         self.begin_step()
@@ -236,6 +206,16 @@ class TrainingRun:
         self.clock.step += 1
         if self.clock.step >= self.clock.total_steps:
             self.finish()
+
+    def _after_any_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        """Masks hold whichever optimizer writes to the weights: one made later, or one of other parameters."""
+        if optimizer is self.optimizer or self._superseded:
+            return
+        written = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        for pruner in self._pruners:
+            if not written.isdisjoint(map(id, pruner.held.parameters.values())):
+                self._unattached = type(optimizer).__name__
+                pruner.held.apply()
 
     @property
     def grad_scale(self) -> float:
@@ -347,6 +327,7 @@ class TrainingRun:
         self._check(state)
         self.clock.step = state["clock"]["step"]
         self._begun, self.finished, self._written = state["begun"], state["finished"], state["written"]
+        self._resumed = True
         for phase in self.phases:
             saved = state["modifiers"][phase.modifier.key]
             phase.started, phase.ended = saved["started"], saved["ended"]

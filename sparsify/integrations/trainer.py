@@ -19,7 +19,8 @@ from sparsify.errors import InputError, StateError
 from sparsify.export.checkpoint import RECIPE_FILE
 from sparsify.modifiers.structure import LayerThinningModifier
 from sparsify.phases import settle
-from sparsify.run import LearningRates, TrainingRun, set_rate
+from sparsify.rates import LearningRates, set_rate
+from sparsify.run import TrainingRun
 from sparsify.state import STATE_FILE, read_state, write_state
 from sparsify.wrappers import unwrap, unwrap_optimizer
 

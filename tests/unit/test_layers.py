@@ -18,7 +18,7 @@ LAYERS = [
     {"integrations", "export", "analysis"},
     {"manager"},
     {"plan"},
-    {"run", "phases"},
+    {"run", "phases", "rates"},
     {"modifiers"},
     {"recipe", "pruning", "quantization", "distillation", "select", "clock", "distributed", "state", "wrappers"},
     {"zoo"},

@@ -339,3 +339,80 @@ def closed_step(world: World) -> None:
         return loss
 
     world.optimizer.step(closure)
+
+
+def test_masks_hold_under_an_optimizer_that_is_made_after_pruning() -> None:
+    world = World(GM)
+    with world.manager.attach(world.model, world.optimizer, STEPS_PER_EPOCH, epochs=EPOCHS) as run:
+        for number in range(EPOCHS * STEPS_PER_EPOCH):
+            step(world, number)
+        assert run.finished
+        masks = {name: weight != 0 for name, weight in world.model.named_parameters()}
+        before = world.model.fc1.weight.detach().clone()
+        world.optimizer = torch.optim.AdamW(world.model.parameters(), lr=1e-2)
+        step(world)
+        assert run.clock.step == EPOCHS * STEPS_PER_EPOCH
+    assert torch.equal(world.model.fc1.weight != 0, masks["fc1.weight"])
+    assert not torch.equal(world.model.fc1.weight, before)
+    step(world)  # the hooks are gone with the block
+    assert not torch.equal(world.model.fc1.weight != 0, masks["fc1.weight"])
+
+
+def test_masks_hold_under_a_second_optimizer_of_other_parameters() -> None:
+    world = World(GM)
+    mine = torch.optim.SGD(world.model.fc1.parameters(), lr=0.1)
+    world.optimizer = torch.optim.SGD([*world.model.fc2.parameters(), *world.model.embed.parameters()], lr=0.1)
+    with world.manager.attach(world.model, mine, STEPS_PER_EPOCH, epochs=EPOCHS):
+        for number in range(EPOCHS * STEPS_PER_EPOCH):
+            step(world, number)
+            mine.step()
+            mine.zero_grad()
+        zeros = int((world.model.fc2.weight == 0).sum())
+        step(world)
+        assert int((world.model.fc2.weight == 0).sum()) == zeros > 0
+
+
+def test_steps_of_another_optimizer_do_not_count_and_that_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(GM)
+    with world.manager.attach(world.model, world.optimizer, STEPS_PER_EPOCH, epochs=EPOCHS) as run:
+        for number in range(2 * STEPS_PER_EPOCH - 1):
+            step(world, number)
+        world.optimizer = torch.optim.SGD(world.model.parameters(), lr=0.1)
+        for number in range(5):
+            step(world, number)
+        assert run.clock.step == 2 * STEPS_PER_EPOCH - 1
+    assert "ends at epoch 2. Steps of SGD, which the recipe is not attached to, do not count" in caplog.text
+
+
+def test_optimizers_of_other_models_are_no_concern_of_a_run() -> None:
+    world, other = World(GM), World(GM)
+    with world.manager.attach(world.model, world.optimizer, STEPS_PER_EPOCH, epochs=EPOCHS):
+        for number in range(EPOCHS * STEPS_PER_EPOCH):
+            step(world, number)
+        with torch.no_grad():
+            world.model.fc1.weight.fill_(1.0)
+        step(other)
+        assert world.model.fc1.weight.all()
+
+
+def test_a_resume_without_the_optimizers_state_says_so() -> None:
+    world = World(SETTINGS["LearningRateFunctionModifier"].recipe)
+    state, saved = world.train(last=6), world.optimizer.state_dict()
+    world.optimizer = torch.optim.AdamW(world.model.parameters(), lr=0.5)
+    with pytest.raises(InputError, match=r"is 0\.5, and was .* in the saved run: load the optimizer's state, too"):
+        world.train(first=6, state=state)
+    world.optimizer.load_state_dict(saved)
+    world.train(first=6, state=state)
+
+
+def test_a_scheduler_beside_a_resumed_run_is_an_error_as_ever() -> None:
+    world = World(SETTINGS["LearningRateFunctionModifier"].recipe)
+    state = world.train(last=6)
+    with (
+        pytest.raises(InputError, match="outside the recipe"),
+        world.manager.attach(world.model, world.optimizer, STEPS_PER_EPOCH, epochs=EPOCHS) as run,
+    ):
+        run.load_state_dict(state)
+        step(world)
+        world.optimizer.param_groups[0]["lr"] = 0.5
+        step(world)

@@ -14,7 +14,8 @@ from torch import nn
 from sparsify.clock import Clock
 from sparsify.modifiers import registry
 from sparsify.modifiers.base import Modifier
-from sparsify.run import LearningRates, TrainingRun
+from sparsify.rates import LearningRates
+from sparsify.run import TrainingRun
 
 
 def load(shared: Path, name: str) -> dict[str, Any]:
