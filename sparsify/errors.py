@@ -98,6 +98,18 @@ class CheckFailed(SparsifyError):
     exit_code = 1
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says: its first line, with the next where it announces one; its class where it says nothing."""
+    first, *rest = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return f"{first} {rest[0]}" if rest and first.endswith(":") else first
+
+
+def reason(error: BaseException) -> str:
+    """An error's class and ``first_line``."""
+    name, text = type(error).__name__, first_line(error)
+    return name if text == name else f"{name}: {text}"
+
+
 def system_errno(error: BaseException) -> int | None:
     """Number of the operating system's error that safetensors tells in the text of one of its own; None: of none."""
     found = re.search(r"\(os error (\d+)\)", str(error)) if type(error).__name__ == "SafetensorError" else None

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsify.errors import InputError
+from sparsify.errors import InputError, first_line
 from sparsify.export.graph import FloatOp, operators, vocabulary
 from sparsify.export.session import cpu_features, fixed_shape, open_session
 
@@ -136,8 +136,8 @@ def _try(target: _Target, run: Callable[[Inputs], object], inputs: Inputs) -> No
     try:
         run(inputs)
     except Exception as error:  # either runtime raises errors of its own
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{target.name}: cannot run a batch of {inputs['input_ids'].shape}: {reason}") from error
+        shape = inputs["input_ids"].shape
+        raise InputError(f"{target.name}: cannot run a batch of {shape}: {first_line(error)}") from error
 
 
 def _bind(run: Callable[[Inputs], object], inputs: Inputs) -> Callable[[], object]:

@@ -12,9 +12,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from sparsify.errors import InputError, StateError
+from sparsify.errors import InputError, StateError, reason
 from sparsify.export.compressed import read_compressed, weight_files
-from sparsify.export.pretrained import FAILURES, architecture_of, model_class, read_pretrained_config, reason
+from sparsify.export.pretrained import FAILURES, architecture_of, model_class, read_pretrained_config
 from sparsify.export.sparseml import check_complete, read_sparseml, restore_ranges
 from sparsify.manager import load_recipe
 from sparsify.pruning.shrink import apply_widths

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sparsify.errors import ExportError
+from sparsify.errors import ExportError, first_line
 from sparsify.export.graph import Scopes, load_graph
 
 
@@ -43,8 +43,7 @@ def quantize_dynamically(path: Path, layers: Collection[str]) -> None:
                 **options,
             )
     except Exception as error:  # onnxruntime raises ValueError, RuntimeError and onnx's own classes
-        text = str(error).strip().splitlines() or [type(error).__name__]
-        raise ExportError(f"ONNX Runtime cannot quantize the file dynamically: {text[0]}") from error
+        raise ExportError(f"ONNX Runtime cannot quantize the file dynamically: {first_line(error)}") from error
     _restore(path, products, properties, outside)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from sparsify.errors import ExportError
+from sparsify.errors import ExportError, first_line
 from sparsify.export.constants import fold_constant_products
 from sparsify.export.dynamic import quantize_dynamically
 from sparsify.export.int4 import store_int4
@@ -165,8 +165,8 @@ def _export(model: nn.Module, inputs: dict[str, Tensor], outputs: list[str], dyn
             cause = cause.__cause__
         if isinstance(cause, ExportError):
             raise cause from None
-        text = next((line for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
-        raise ExportError(f"torch cannot export this {type(model.model).__name__} to ONNX: {text.strip()}") from error
+        name = type(model.model).__name__
+        raise ExportError(f"torch cannot export this {name} to ONNX: {first_line(cause)}") from error
 
 
 def _strip(model: Any) -> None:

@@ -12,20 +12,13 @@ from typing import Any
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
-from sparsify.errors import InputError
+from sparsify.errors import InputError, reason
 
 FAILURES = (
     *(OSError, ValueError, RuntimeError, LookupError, EOFError, ImportError, TypeError, AttributeError),
     *(ArithmeticError, SafetensorError, StrictDataclassError, pickle.UnpicklingError, struct.error),
 )
 """What transformers lets through from files that are missing, cut short or not what their name says."""
-
-
-def reason(error: BaseException) -> str:
-    """An error's class and the line that says what is wrong."""
-    first, *rest = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
-    text = f"{first} {rest[0]}" if rest and first.endswith(":") else first
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def read_pretrained_config(folder: Path) -> Any:

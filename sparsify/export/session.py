@@ -6,7 +6,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from sparsify.errors import InputError
+from sparsify.errors import InputError, first_line
 
 _INT8_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8", "asimddp", "i8mm", "sve")
 
@@ -40,7 +40,7 @@ def open_session(
         providers = list(dict.fromkeys([provider, "CPUExecutionProvider"]))
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime raises a dozen unrelated classes here
-        raise InputError(f"{path}: ONNX Runtime cannot load it: {str(error).strip().splitlines()[0]}") from error
+        raise InputError(f"{path}: ONNX Runtime cannot load it: {first_line(error)}") from error
 
 
 def fixed_shape(session: Any) -> tuple[int | None, int | None]:

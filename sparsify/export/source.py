@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sparsify.analysis.report import weight_bits
-from sparsify.errors import InputError
+from sparsify.errors import InputError, first_line
 from sparsify.export.samples import Batch, Sample, encode, generate, knows, made_up_texts, read_samples
 from sparsify.export.task import Task, input_names, max_length, resolve_task
 from sparsify.quantization.layers import set_observing
@@ -226,4 +226,4 @@ def load_tokenizer(folder: Path) -> Any:
     try:
         return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # the tokenizers library raises bare Exception
-        raise InputError(f"{folder}: its tokenizer cannot be loaded: {str(error).strip().splitlines()[0]}") from error
+        raise InputError(f"{folder}: its tokenizer cannot be loaded: {first_line(error)}") from error

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from sparsify.errors import InputError
+from sparsify.errors import InputError, reason
 from sparsify.export.checkpoint import quiet_transformers, shaped
-from sparsify.export.pretrained import FAILURES, architecture_of, model_class, read_pretrained_config, reason
+from sparsify.export.pretrained import FAILURES, architecture_of, model_class, read_pretrained_config
 
 
 def empty_model(directory: str | Path) -> nn.Module:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from sparsify.errors import InputError
+from sparsify.errors import InputError, first_line
 
 _GROUP, _KEPT = 4, 2
 _DTYPES = (torch.float16, torch.bfloat16)
@@ -68,7 +68,7 @@ def to_semi_structured(model: nn.Module) -> SemiStructured:
                 warnings.filterwarnings("ignore", message=".*SparseSemiStructuredTensor.*")
                 sparse = torch.sparse.to_sparse_semi_structured(module.weight.detach())
         except (RuntimeError, ValueError) as error:
-            left[name] = str(error).splitlines()[0]
+            left[name] = first_line(error)
             continue
         module.weight = nn.Parameter(sparse, requires_grad=False)
         converted.append(name)

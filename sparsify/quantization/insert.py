@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor, nn
 
 from sparsify.errors import RecipeError
-from sparsify.quantization.attention import AttentionQuant, Trace, trace
+from sparsify.quantization.attention import AttentionQuant
 from sparsify.quantization.dataflow import Flow, convolution_flows
 from sparsify.quantization.fake_quant import ActivationQuant, DynamicQuant, FakeQuant
 from sparsify.quantization.layers import QLayer, quantize_output, quantizers, swap_class
 from sparsify.quantization.observers import MOMENTUM
 from sparsify.quantization.qparams import WEIGHT_AFFINE, WEIGHT_PER_TENSOR, QuantSpec
 from sparsify.quantization.schemes import Scheme, Selection, layers_of
+from sparsify.quantization.tracing import Trace, trace
 
 logger = logging.getLogger(__name__)
 _COVERAGE = "_sparsify_coverage"

@@ -10,7 +10,7 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
-from sparsify.errors import InputError
+from sparsify.errors import InputError, first_line
 from sparsify.tasks.readers import Table
 
 _SECONDS = 5
@@ -101,8 +101,7 @@ def _cannot_load(name: str, place: HubData, online: bool, error: Exception) -> s
             f"--dataset_name {name}: could not reach {endpoint()} for the data set {looked}, and it is not in the local"
             " cache; use --train_file and --validation_file for local data"
         )
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return f"--dataset_name {name}: cannot load {looked}: {reason}"
+    return f"--dataset_name {name}: cannot load {looked}: {first_line(error)}"
 
 
 def _table(origin: str, rows: Any) -> Table:

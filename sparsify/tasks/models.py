@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from sparsify.errors import InputError
+from sparsify.errors import InputError, reason
 from sparsify.export.checkpoint import RECIPE_FILE, load_model, quiet_transformers, shaped, state_to_load
-from sparsify.export.pretrained import FAILURES, reason
+from sparsify.export.pretrained import FAILURES
 from sparsify.export.task import Task
 from sparsify.pruning.widths import read_widths
 from sparsify.tasks import hub

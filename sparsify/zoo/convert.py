@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sparsify.errors import ZooError
+from sparsify.errors import ZooError, reason
 from sparsify.zoo import cache
 from sparsify.zoo.layout import OLD_WEIGHTS, WEIGHTS, is_old_weights
 from sparsify.zoo.manifest import digest
@@ -84,10 +84,8 @@ def read_pickled(path: Path) -> dict[str, Tensor]:
     try:
         raw: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's reader of pickles meets damaged ones with errors of any kind
-        reason = str(error).strip().splitlines()
         raise ZooError(
-            f"{path}: not read: only plain tensors are taken from pickled weights"
-            f" ({type(error).__name__}{f': {reason[0][:160]}' if reason else ''})"
+            f"{path}: not read: only plain tensors are taken from pickled weights ({reason(error)[:200]})"
         ) from error
     state = raw.get("state_dict", raw) if isinstance(raw, dict) else raw
     if not isinstance(state, dict) or not state:

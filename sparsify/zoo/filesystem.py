@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 from urllib.parse import quote, unquote
 
-from sparsify.errors import ZooError, ZooUnreachable
+from sparsify.errors import ZooError, ZooUnreachable, reason
 from sparsify.zoo import http
 from sparsify.zoo.fetch import CHUNK
 from sparsify.zoo.manifest import FileRecord
@@ -63,7 +63,9 @@ class Remote:
             extra = " (pip install 'sparsify-recipes[s3]')" if self.protocol in ("s3", "s3a") else ""
             raise ZooError(f"{self.shown}: its file system is not installed{extra}: {redacted(str(error))}") from None
         except Exception as error:  # noqa: BLE001 - backends raise what their client libraries raise
-            raise ZooError(f"{self.shown}: not an address that can be opened ({_reason(error)})") from None
+            raise ZooError(
+                f"{self.shown}: not an address that can be opened ({redacted(reason(error))[:200]})"
+            ) from None
         return fs, str(base).rstrip("/")
 
     @property
@@ -191,7 +193,7 @@ class Remote:
             return NotThere(str(name))
         if isinstance(cause, ZooError):
             return cause
-        return ZooUnreachable(f"{self.where(name)}: {_reason(cause)}")
+        return ZooUnreachable(f"{self.where(name)}: {redacted(reason(cause))[:200]}")
 
 
 class _Stream:
@@ -208,8 +210,3 @@ class _Stream:
 def _status(error: BaseException) -> int | None:
     status = getattr(error, "status", None) or getattr(getattr(error, "response", None), "status_code", None)
     return status if isinstance(status, int) else None
-
-
-def _reason(error: BaseException) -> str:
-    text = redacted(str(error).strip()).splitlines()
-    return f"{type(error).__name__}: {text[0][:200]}" if text and text[0] else type(error).__name__

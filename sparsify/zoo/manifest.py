@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from sparsify.errors import ZooError
+from sparsify.errors import ZooError, first_line
 from sparsify.zoo.names import MAX_BYTES, safe_set
 from sparsify.zoo.stub import parse_stub
 
@@ -103,7 +103,7 @@ def read_manifest(data: bytes, where: str, stub: str | None = None) -> Manifest:
     try:
         raw = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise ZooError(f"{place}: not JSON ({_line(error)})") from error
+        raise ZooError(f"{place}: not JSON ({first_line(error)[:120]})") from error
     if isinstance(raw, dict) and raw.get("schema_version") != SCHEMA_VERSION:
         version = str(raw.get("schema_version"))[:20]
         raise ZooError(f"{place}: schema_version is {version}, this version of sparsify reads {SCHEMA_VERSION}")
@@ -154,7 +154,3 @@ def _problem(error: Exception) -> str:
         return "nested too deeply"
     first = error.errors(include_url=False, include_input=False)[0]
     return re.sub(r"\s+", " ", f"{'.'.join(str(part)[:80] for part in first['loc'])}: {first['msg']}")
-
-
-def _line(error: Exception) -> str:
-    return str(error).splitlines()[0][:120] if str(error) else type(error).__name__

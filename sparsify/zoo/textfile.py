@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from sparsify.errors import ZooError
+from sparsify.errors import ZooError, first_line
 
 _MOST = 2**20
 _DEEPEST = 50
@@ -42,8 +42,7 @@ def parse_yaml(data: bytes | str, where: str) -> Any:
         return yaml.safe_load(text)
     # what does not fit its tag (!!bool perhaps) comes out of PyYAML as whatever its constructor stumbled over
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError, OverflowError) as error:
-        reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
-        raise ZooError(f"{where}: not YAML ({reason})") from error
+        raise ZooError(f"{where}: not YAML ({first_line(error)[:160]})") from error
 
 
 def _check(text: str, where: str) -> None:

@@ -10,30 +10,11 @@ from typing import Any
 
 import pytest
 import transformers
-from huggingface_hub.errors import StrictDataclassFieldValidationError
 
 from sparsify.errors import InputError
-from sparsify.export.pretrained import FAILURES, architecture_of, model_class, read_pretrained_config, reason
+from sparsify.export.pretrained import FAILURES, architecture_of, model_class, read_pretrained_config
 
 BERT = {"model_type": "bert", "architectures": ["BertForMaskedLM"]}
-
-
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (ValueError("bad size\nlook above"), "ValueError: bad size"),
-        (ValueError("  \n\n bad size \n"), "ValueError: bad size"),
-        (
-            StrictDataclassFieldValidationError("size", TypeError("got str")),
-            "StrictDataclassFieldValidationError: Validation error for field 'size': TypeError: got str",
-        ),
-        (ValueError("ends here:"), "ValueError: ends here:"),
-        (KeyError("nix"), "KeyError: 'nix'"),
-        (OSError(), "OSError"),
-    ],
-)
-def test_the_line_that_says_why(error: Exception, said: str) -> None:
-    assert reason(error) == said
 
 
 @pytest.mark.parametrize(
