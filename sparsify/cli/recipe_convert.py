@@ -27,6 +27,8 @@ def _run(args: argparse.Namespace) -> int:
     from sparsify.recipe.recipe import Recipe
 
     found = convert(file_source(args.config))
+    if found.recipe is not None:
+        ModifierManager(found.recipe)  # its own lines say more than those of what is made of it
     ModifierManager(Recipe.from_text(found.text, args.output or "<converted>"))
     if args.output:
         write(args.output, found.text)

@@ -16,6 +16,7 @@ MAX_CHARACTERS = 512 * 1024
 MAX_DEPTH = 64
 MAX_NODES = 100_000
 _SHORT_TAG = re.compile(r"!!?[^!]+")
+_HALF = re.compile("[\ud800-\udfff]")
 _SECOND = "a second YAML document begins here; a recipe is one"
 
 
@@ -170,7 +171,7 @@ class _Composer:
         tag = getattr(event, "tag", None)
         if isinstance(event, yaml.ScalarEvent):
             plain = event.style is None
-            return ScalarNode(mark=mark, start=start, end=end, tag=tag, text=event.value, plain=plain)
+            return ScalarNode(mark=mark, start=start, end=end, tag=tag, text=_joined(event.value), plain=plain)
         block = not getattr(event, "flow_style", False)
         if isinstance(event, yaml.SequenceStartEvent):
             return self.sequence(SequenceNode(mark=mark, start=start, end=end, tag=tag, block=block), level)
@@ -235,6 +236,13 @@ class _Loader(yaml.SafeLoader):
         self.forward(length)
         handle = "!!" if text.startswith("!!") else "!"
         return yaml.TagToken((handle, text[len(handle) :]), start, self.get_mark())
+
+
+def _joined(text: str) -> str:
+    """The text with halves of characters put together: JSON escapes those beyond ``\\uffff`` as two."""
+    if _HALF.search(text) is None:
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _index(mark: Any) -> int:

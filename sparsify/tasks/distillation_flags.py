@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sparsify.errors import InputError
+from sparsify.recipe.convert.distillation import COMPARISONS
 from sparsify.recipe.convert.draft import Draft, Entry
 from sparsify.tasks.distillation_arguments import DistillationArguments
 
-COMPARISONS = {"CE": "cross_entropy", "KL": "kl_divergence", "MSE": "squared_error"}
-"""Losses between student and teacher by the names that the flags have for them."""
 _GROUP = "distillation"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from sparsify.errors import Problem, RecipeError
 from sparsify.recipe.convert.distillation import LAYERS, LOGITS, SELF, convert_distillation
 from sparsify.recipe.convert.draft import Draft, write
 from sparsify.recipe.convert.epoch_pruning import convert_epochs, convert_steps
-from sparsify.recipe.convert.quantization import APPROACHES, convert_quantization
+from sparsify.recipe.convert.quantization import APPROACHES, QAT, convert_quantization
 from sparsify.recipe.convert.read import Found, read
 from sparsify.recipe.convert.recipes import convert_recipe
 from sparsify.recipe.convert.spans import Span
@@ -21,12 +22,15 @@ from sparsify.recipe.document import DEFAULT
 from sparsify.recipe.nodes import SourceText
 from sparsify.recipe.parse import parse
 from sparsify.recipe.recipe import Recipe
+from sparsify.recipe.scalars import written
 
 _SECTIONS = ("pruning", "distillation", "quantization")
 _ELSEWHERE = {
     "tuning": "a search for settings that keep the accuracy has no equivalent",
     "evaluation": "evaluation is the training command's",
 }
+_DESCRIBES = ("version", "model", "device", "framework")
+_GROUP = re.compile(r"^[ \t]*(?:\w+_)?modifiers[ \t]*:", re.MULTILINE)
 _STEP_APPROACHES = ("weight_compression_pytorch", "weight_compression_v2")
 _KNOWN = (
     "known are: WeightPruningConfig (dictionary, list of pruning_configs, or Python), YAML with pruning, distillation"
@@ -42,11 +46,13 @@ class Converted:
         text: The recipe, with comments.
         dialect: What the source was.
         lost: What has no equivalent, a sentence each.
+        recipe: The source, where it is a recipe itself.
     """
 
     text: str
     dialect: str
     lost: tuple[str, ...]
+    recipe: Recipe | None = None
 
 
 def convert(source: SourceText, span: Span | None = None) -> Converted:
@@ -95,22 +101,28 @@ def _recipe(source: SourceText) -> Converted | None:
     """The source as a recipe of another style; None where it holds no modifier."""
     if source.file.endswith(".py"):
         return None
-    try:
-        if not any(entry.type.endswith("Modifier") for entry in parse(source, complete=False).entries):
+    if _GROUP.search(source.text) is None:
+        try:
+            if not any(entry.type.endswith("Modifier") for entry in parse(source, complete=False).entries):
+                return None
+        except RecipeError:
             return None
-    except RecipeError:
-        return None
-    stages = convert_recipe(Recipe.from_text(source.text, source.origin))
-    dialect = "a recipe, its expressions worked out"
+    recipe = Recipe.from_text(source.text, source.origin)
+    stages, dialect = convert_recipe(recipe), "a recipe, its expressions worked out"
     title = f"Converted from {source.origin}: {dialect}."
+    lost = ("metadata: it says where the recipe came from, not what is done",) if recipe.metadata else ()
     if len(stages) == 1 and stages[0][0] == DEFAULT:
-        return Converted(write(stages[0][1], title), dialect, ())
-    parts = [f"{name}:\n" + textwrap.indent(_body(draft), "  ") for name, draft in stages]
-    return Converted(f"# {title}\n\n" + "\n".join(parts), dialect, ())
+        stages[0][1].lost += lost
+        return Converted(write(stages[0][1], title), dialect, lost, recipe)
+    parts = [
+        f"{written(stage.name)}:\n" + textwrap.indent(_body(draft, stage.run_type), "  ")
+        for stage, (_, draft) in zip(recipe.stages, stages, strict=True)
+    ]
+    return Converted(write(Draft(lost=list(lost)), title) + "\n" + "\n".join(parts), dialect, lost, recipe)
 
 
-def _body(draft: Draft) -> str:
-    return write(draft, "").lstrip("\n")
+def _body(draft: Draft, run_type: str | None) -> str:
+    return (f"run_type: {run_type}\n" if run_type else "") + write(draft, "").lstrip("\n")
 
 
 def _draft(found: Found, span: Span | None, defaults: Mapping[str, Any]) -> tuple[str, Draft]:
@@ -124,7 +136,7 @@ def _draft(found: Found, span: Span | None, defaults: Mapping[str, Any]) -> tupl
 
 
 def _one(value: Any, span: Span | None, defaults: Mapping[str, Any], path: str) -> tuple[str, Draft]:
-    if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+    if isinstance(value, list) and all(isinstance(item, Mapping) for item in value) and _of_pruning(value):
         return "Neural Compressor's pruning_configs", convert_pruning(
             {**defaults, "pruning_configs": value}, span, path
         )
@@ -132,7 +144,9 @@ def _one(value: Any, span: Span | None, defaults: Mapping[str, Any], path: str) 
         return "", Draft()
     fields, tag = Fields(value, path), value.get(TAG)
     if tag in APPROACHES:
-        return "Neural Compressor's quantization config", convert_quantization(Fields({**value, "approach": tag}, path))
+        approach = tag if tag == QAT else value.get("approach", tag)
+        body = Fields({**value, "approach": approach}, path)
+        return "Neural Compressor's quantization config", convert_quantization(body)
     if tag == "distillation" or tag in (LOGITS, LAYERS, SELF) or "criterion" in value:
         body = fields if tag == "distillation" or "criterion" in value else Fields({"criterion": value}, path)
         return "Neural Compressor's DistillationConfig", convert_distillation(body)
@@ -145,6 +159,11 @@ def _one(value: Any, span: Span | None, defaults: Mapping[str, Any], path: str) 
     return "", Draft(lost=[f"{key}: {why}" for key, why in _ELSEWHERE.items() if key in value])
 
 
+def _of_pruning(configs: list[Mapping[str, Any]]) -> bool:
+    """Whether a list of mappings is one of local configurations, and no table of something else."""
+    return any(KEYS & set(config) for config in configs)
+
+
 def _sections(fields: Fields) -> Draft:
     draft = Draft()
     if fields.has("pruning"):
@@ -154,6 +173,7 @@ def _sections(fields: Fields) -> Draft:
     if fields.has("quantization"):
         draft.add(convert_quantization(fields.mapping("quantization")))
     draft.lost += [f"{key}: {why}" for key, why in _ELSEWHERE.items() if fields.has(key)]
+    draft.lost += fields.unknown(_DESCRIBES)
     return draft
 
 
@@ -187,9 +207,13 @@ def _inc_config(fields: Fields, span: Span | None) -> Draft:
         draft.lost.append("pruning.sparsity: there of the whole model, here of the layers that are pruned")
     if fields.has("distillation"):
         distillation = fields.mapping("distillation")
-        criterion = {"criterion": {LOGITS: {"temperature": distillation.get("temperature")}}}
-        draft.add(convert_distillation(Fields({**distillation.config, **criterion}, distillation.path)))
+        config = {key: value for key, value in distillation.config.items() if key != "temperature"}
+        config["criterion"] = {LOGITS: {"temperature": distillation.get("temperature")}}
+        draft.add(convert_distillation(Fields(config, distillation.path)))
     if fields.has("quantization"):
-        static = fields.mapping("quantization").flag("is_static")
-        draft.add(convert_quantization(Fields({"approach": "static" if static else "dynamic"}, "quantization")))
+        quantization = fields.mapping("quantization")
+        static = quantization.flag("is_static")
+        samples = quantization.get("dataset_num_samples") if static else None
+        config = {"approach": "static" if static else "dynamic", "calibration_sampling_size": samples}
+        draft.add(convert_quantization(Fields(config, quantization.path)))
     return draft

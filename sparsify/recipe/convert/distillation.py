@@ -11,7 +11,10 @@ LOGITS, LAYERS, SELF = (
     "SelfKnowledgeDistillationLoss",
 )
 TEACHER = "Name the teacher on the command line: --distill_teacher."
-_SOFT = ("CE", "KL", "MSE")
+COMPARISONS = {"CE": "cross_entropy", "KL": "kl_divergence", "MSE": "squared_error"}
+"""Losses between student and teacher by the names that Neural Compressor has for them."""
+_OF_TRAIN = ("start_epoch", "end_epoch", "criterion")
+_OF_SECTION = ("train", "criterion", "teacher_model", "version")
 
 
 def convert_distillation(section: Fields) -> Draft:
@@ -21,16 +24,19 @@ def convert_distillation(section: Fields) -> Draft:
     criterion = (train if train.has("criterion") else section).mapping("criterion")
     kind = str(criterion.config.get(TAG) or next((k for k in (LOGITS, LAYERS, SELF) if criterion.has(k)), LOGITS))
     body = criterion if TAG in criterion.config or not criterion.has(kind) else criterion.mapping(kind)
-    entry = _logits(body, draft) if kind == LOGITS else _layers(body, draft) if kind == LAYERS else None
-    if entry is None:
-        if kind not in (LOGITS, LAYERS):
-            draft.lost.append(f"{criterion.at(kind)}: a model that teaches its own earlier exits has no equivalent")
+    if kind not in (LOGITS, LAYERS):
+        draft.lost.append(f"{criterion.at(kind)}: a model that teaches its own earlier exits has no equivalent")
         return draft
-    entry.group = "distillation"
-    _times(entry, train)
+    draft.entries = [_logits(body, draft)] if kind == LOGITS else _layers(body, draft)
     teacher = section.get("teacher_model_name_or_path")
-    entry.comments.append(TEACHER if not isinstance(teacher, str) else f"{TEACHER[:-1]} {teacher}.")
-    draft.entries.append(entry)
+    for entry in draft.entries:
+        entry.group = "distillation"
+        _times(entry, train)
+        entry.comments.append(TEACHER if not isinstance(teacher, str) else f"{TEACHER[:-1]} {teacher}.")
+    flags = [section.at("optimizer")] if section.has("optimizer") else []
+    flags += [train.at(str(key)) for key in train.config if key not in _OF_TRAIN]
+    draft.lost += [f"{path}: the training command's flags say it" for path in flags]
+    draft.lost += [*body.unknown(), *section.unknown(_OF_SECTION)]
     return draft
 
 
@@ -39,41 +45,64 @@ def _logits(body: Fields, draft: Draft) -> Entry:
     if len(weights) != 2 or not sum(weights):
         raise body.error("loss_weights", f"two numbers, of the labels and of the teacher, got {weights}")
     types = [name.upper() for name in body.names("loss_types", ["CE", "CE"])]
+    if len(types) != 2 or types[1] not in COMPARISONS:
+        raise body.error("loss_types", f"two names, the second one of {', '.join(COMPARISONS)}, got {types}")
     hardness = weights[1] / sum(weights)
     entry = Entry(
         "DistillationModifier", {"hardness": hardness, "temperature": body.number("temperature", 1.0, least=1e-3)}
     )
     if abs(sum(weights) - 1.0) > 1e-9:
         entry.notes["hardness"] = f"weights {weights[0]:g} and {weights[1]:g}: here they add up to 1"
-    soft = types[-1]
-    if soft not in _SOFT:
-        raise body.error("loss_types", f"made of {', '.join(_SOFT)}, got {soft}")
-    if soft == "KL":
+    if types[1] == "KL":
         entry.comments.append("KL there is a mean over classes too: weaker by the number of classes than here.")
-    elif soft == "MSE" and hardness:
-        draft.lost.append(f"{body.at('loss_types')}: MSE of probabilities is the KL divergence here")
-    if types[0] == "MSE" and hardness < 1:
-        draft.lost.append(f"{body.at('loss_types')}: the task's own loss is used, not MSE against labels")
+    else:
+        entry.fields["comparison"] = COMPARISONS[types[1]]
+    if types[1] == "MSE":
+        entry.notes["comparison"] = "of logits"
+    if types[0] != "CE" and hardness < 1:
+        draft.lost.append(f"{body.at('loss_types')}: the task's own loss is used, not {types[0]} against labels")
     return entry
 
 
-def _layers(body: Fields, draft: Draft) -> Entry | None:
-    mappings = body.get("layer_mappings", [])
-    pairs = [pair if isinstance(pair, list) else [pair] for pair in mappings] if isinstance(mappings, list) else []
-    pairs = [[item[0] if isinstance(item, list) and item else item for item in pair] for pair in pairs]
-    if not pairs or not all(pair and all(isinstance(name, str) for name in pair) for pair in pairs):
-        raise body.error("layer_mappings", f"a list of pairs of layers, student and teacher, got {mappings!r}")
-    types = set(body.names("loss_types", ["MSE"]))
+def _layers(body: Fields, draft: Draft) -> list[Entry]:
+    """An entry for each weight that layers have."""
+    pairs = _pairs(body)
+    types = [name.upper() for name in body.names("loss_types", ["MSE"] * len(pairs))]
     weights = body.numbers("loss_weights", [1.0 / len(pairs)] * len(pairs))
-    if types != {"MSE"} or len(set(weights)) > 1:
-        draft.lost.append(f"{body.path}: only MSE with one weight for all layers has an equivalent, and it has others")
-        return None
-    student, teacher = [pair[0] for pair in pairs], [pair[-1] for pair in pairs]
-    entry = Entry("PerLayerDistillationModifier", {"gain": weights[0], "normalize": False})
-    entry.fields |= {"student_layer_names": student, "teacher_layer_names": teacher}
+    for key, values in (("loss_types", types), ("loss_weights", weights)):
+        if len(values) != len(pairs):
+            raise body.error(key, f"as many as layer_mappings, {len(pairs)}, got {len(values)}")
+    found: dict[float, Entry] = {}
+    for (student, teacher), kind, weight in zip(pairs, types, weights, strict=True):
+        if kind != "MSE":
+            draft.lost.append(f"{body.at('loss_types')}: {kind} of {student} and {teacher}: only MSE has an equivalent")
+        elif weight:
+            entry = found.setdefault(
+                weight, Entry("PerLayerDistillationModifier", {"gain": weight, "normalize": False})
+            )
+            entry.fields.setdefault("student_layer_names", []).append(student)
+            entry.fields.setdefault("teacher_layer_names", []).append(teacher)
     if not body.flag("add_origin_loss"):
-        entry.comments.append("The task's loss is added here; there it was left out (add_origin_loss false).")
-    return entry
+        for entry in found.values():
+            entry.comments.append("The task's loss is added here; there it was left out (add_origin_loss false).")
+    return list(found.values())
+
+
+def _pairs(body: Fields) -> list[tuple[str, str]]:
+    """Layers of student and teacher; a name alone stands for both, and what is done to an output is left out."""
+    given = body.get("layer_mappings", [])
+    found = []
+    for item in given if isinstance(given, list) else []:
+        pair = [
+            part[0] if isinstance(part, list) and part else part
+            for part in (item if isinstance(item, list) else [item])
+        ]
+        if len(pair) not in (1, 2) or not all(isinstance(name, str) for name in pair):
+            raise body.error("layer_mappings", f"a list of pairs of layers, student and teacher, got {item!r} in it")
+        found.append((pair[0], pair[-1]))
+    if not found:
+        raise body.error("layer_mappings", f"a list of pairs of layers, student and teacher, got {given!r}")
+    return found
 
 
 def _times(entry: Entry, train: Fields) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sparsify.recipe.convert.draft import Draft, Entry
 from sparsify.recipe.convert.values import TAG, Fields
-from sparsify.recipe.convert.weight_pruning import convert_pruning
+from sparsify.recipe.convert.weight_pruning import convert_pruning, pattern_of
 
 RENAMED = {
     "prune_type": "pruning_type",
@@ -49,6 +49,8 @@ def convert_epochs(compression: Fields) -> Draft:
     draft = Draft()
     common = {key: value for key, value in compression.config.items() if key != "pruners"}
     pruners = compression.mappings("pruners")
+    if not pruners:
+        raise compression.error("pruners", "a list of at least one !Pruner, got none")
     for fields in pruners:
         own = {key: value for key, value in fields.config.items() if value is not None}
         merged = Fields({**common, **own}, fields.path)
@@ -56,7 +58,8 @@ def convert_epochs(compression: Fields) -> Draft:
         if kind in _NO_EQUIVALENT:
             draft.lost.append(f"{fields.at('prune_type')} {kind}: {_NO_EQUIVALENT[kind]}")
             continue
-        draft.entries.append(_lock(merged) if kind == "pattern_lock" else _gradual(merged, kind, len(pruners)))
+        locks = kind == "pattern_lock"
+        draft.entries.append(_lock(merged) if locks else _gradual(merged, kind, len(pruners), draft))
         for key in ("method", "alpha", "initial_sparsity", "target_sparsity", "end_epoch", "update_frequency"):
             merged.get(key)
         draft.lost += [line for line in merged.unknown() if line not in draft.lost]
@@ -72,15 +75,15 @@ def _lock(fields: Fields) -> Entry:
     return entry
 
 
-def _gradual(fields: Fields, kind: str, pruners: int) -> Entry:
+def _gradual(fields: Fields, kind: str, pruners: int, draft: Draft) -> Entry:
     entry = Entry("WeightPruningModifier", {})
     _names(entry, fields, pruners)
     _schedule(entry, fields)
-    pattern = str(fields.get("pattern", "tile_pattern_1x1")).removeprefix("tile_pattern_")
-    mask = "unstructured" if pattern == "1x1" else pattern
+    mask = pattern_of(entry, fields, "1x1")
     entry.fields |= {"mask_type": mask, "score_type": "magnitude", "pruning_scope": "local", "max_layer_sparsity": 1.0}
     parameters = fields.mapping("parameters")
     strength = parameters.number("alpha", fields.number("alpha", 0.0))
+    draft.lost += parameters.unknown()
     if kind == "group_lasso" and strength:
         entry.fields["group_lasso"] = strength
         entry.notes["group_lasso"] = "shrinks blocks by their own norm and times the learning rate"

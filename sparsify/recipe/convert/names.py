@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from sparsify.errors import Problem, RecipeError
+
 _PLAIN = re.compile(r"[\w.-]+")
+_FLAGS = re.compile(r"\(\?([aimsux]+)\)")
 _END = r"\.weight$"
 _EVERYTHING = ("", ".*", ".+", "^.*$")
 
@@ -26,9 +29,26 @@ def selector(pattern: str) -> str:
     A recipe's pattern is matched from the start of a parameter's name, of which the module's is the part before
     ``.weight``: what is searched may begin anywhere and must end before that.
     """
-    body = _outer(_anchored(pattern))
+    flags = _FLAGS.match(pattern)
+    body = _outer(_anchored(pattern[flags.end() :] if flags else pattern))
+    if flags:  # those of a whole pattern may not stand within another
+        return f"re:.*(?{flags[1]}:{body}).*{_END}"
     body = body if _PLAIN.fullmatch(body) else f"(?:{body})"
     return f"re:.*{body}.*{_END}"
+
+
+def check_patterns(patterns: Sequence[str], path: str) -> None:
+    """Refuse what is no regular expression, alone or as a selector.
+
+    Raises:
+        RecipeError: One of them is not.
+    """
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+            re.compile(selector(pattern).removeprefix("re:"))
+        except (re.error, OverflowError, RecursionError) as error:
+            raise RecipeError(Problem(f"{pattern!r} is not a regular expression: {error}", path=path)) from error
 
 
 def specifics(patterns: Sequence[str], others: Sequence[str]) -> list[str]:
@@ -50,12 +70,13 @@ def _outer(pattern: str) -> str:
 
 
 def _anchored(pattern: str) -> str:
-    """``$`` as the end of the module's name, outside of brackets and escapes."""
+    """``$`` and ``\\Z`` as the end of the module's name, outside of brackets and escapes."""
     found, inside, index = [], False, 0
     while index < len(pattern):
         char = pattern[index]
         step = 2 if char == "\\" else 1
         inside = (inside or char == "[") and char != "]"
-        found.append(rf"(?={_END})" if char == "$" and not inside else pattern[index : index + step])
+        part = pattern[index : index + step]
+        found.append(rf"(?={_END})" if part in ("$", r"\Z") and not inside else part)
         index += step
     return "".join(found)

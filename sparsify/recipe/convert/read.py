@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
 import warnings
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from sparsify.recipe.nodes import (
     SequenceNode,
     SourceText,
     compose,
+    problem,
 )
 from sparsify.recipe.scalars import resolve
 from sparsify.recipe.source import read_source
@@ -37,7 +40,18 @@ CALLS = {
 }
 """Constructors that a Python file may call, and what each stands for."""
 
-_FIRST = {"WeightPruningConfig": "pruning_configs", "DistillationConfig": "teacher_model"}
+_LOSSES = ("loss_types", "loss_weights")
+_PLACES = {
+    "WeightPruningConfig": (
+        *("pruning_configs", "target_sparsity", "pruning_type", "pattern", "op_names", "excluded_op_names", "backend"),
+        *("start_step", "end_step", "pruning_scope", "pruning_frequency"),
+        *("min_sparsity_ratio_per_op", "max_sparsity_ratio_per_op", "sparsity_decay_type", "pruning_op_types"),
+    ),
+    "DistillationConfig": ("teacher_model", "criterion", "optimizer"),
+    "KnowledgeDistillationLossConfig": ("temperature", *_LOSSES),
+    "IntermediateLayersKnowledgeDistillationLossConfig": ("layer_mappings", *_LOSSES, "add_origin_loss"),
+}
+"""Arguments that may be given without their names, in order."""
 
 
 @dataclass
@@ -54,7 +68,7 @@ def file_source(name: str | Path) -> SourceText:
     Raises:
         RecipeError: It cannot be read, is no UTF-8 text or too large.
     """
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if path.suffix.lower() == ".md":
         return read_source(path)
     try:
@@ -93,7 +107,10 @@ def read(source: SourceText) -> Found:
 
 def _plain(node: Node) -> Any:
     if isinstance(node, ScalarNode):
-        return resolve(node.text) if node.plain and node.tag is None else node.text
+        try:
+            return resolve(node.text) if node.plain and node.tag is None else node.text
+        except ValueError as error:
+            raise RecipeError(problem(node.mark, str(error))) from error
     if isinstance(node, MappingNode):
         value = {text_of(key): _plain(item) for key, item in merged(node)}
         return value if modifier_tag(node) is None else {TAG: (node.tag or "").lstrip("!"), **value}
@@ -125,15 +142,18 @@ class _Python:
     def __init__(self) -> None:
         self.values: list[Any] = []
         self.notes: list[str] = []
-        self.constants: dict[str, ast.expr] = {}
+        self.assigned: dict[str, list[ast.expr]] = defaultdict(list)
+        self.stored: Counter[str] = Counter()
         self.budget = MAX_NODES
 
     def module(self, tree: ast.Module) -> None:
         for node in ast.walk(tree):
             if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-                self.constants[node.targets[0].id] = node.value
+                self.assigned[node.targets[0].id].append(node.value)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                self.stored[node.id] += 1
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _called(node) in CALLS]
-        within = {id(inner) for call in calls for inner in ast.walk(call) if inner is not call}
+        within = self.within(calls)
         top = [call for call in calls if id(call) not in within]
         nodes: list[ast.expr] = [*(top or _literals(tree))]
         for node in nodes:
@@ -141,21 +161,46 @@ class _Python:
             if isinstance(value, dict | list) and value:
                 self.values.append(value)
 
+    def within(self, calls: list[ast.Call]) -> set[int]:
+        """What stands in these calls, also by the name of a variable."""
+        found: set[int] = set()
+        left: list[ast.AST] = [child for call in calls for child in ast.iter_child_nodes(call)]
+        while left:
+            node = left.pop()
+            if id(node) not in found:
+                found.add(id(node))
+                left += ast.iter_child_nodes(node)
+                left += filter(None, [self.known(node) if isinstance(node, ast.Name) else None])
+        return found
+
+    def known(self, name: ast.Name) -> ast.expr | None:
+        """What a variable holds: the list, mapping or known call last assigned to it before, or its only number or text."""
+        place = (name.lineno, name.col_offset)
+        before = [node for node in self.assigned[name.id] if (node.end_lineno or 0, node.end_col_offset or 0) <= place]
+        last = before[-1] if before else None
+        if isinstance(last, ast.Constant | ast.UnaryOp):
+            return last if self.stored[name.id] == 1 else None
+        wanted = isinstance(last, ast.List | ast.Tuple | ast.Dict) or (
+            isinstance(last, ast.Call) and _called(last) in CALLS
+        )
+        return last if wanted else None
+
     def value(self, node: ast.expr, path: str, depth: int) -> Any:
         self.budget -= 1
         if depth > MAX_DEPTH or self.budget < 0:
             raise ValueError(f"nested deeper than {MAX_DEPTH} levels, or more than {MAX_NODES} values")
         if isinstance(node, ast.Call) and _called(node) in CALLS:
-            return {TAG: CALLS[_called(node)], **self.value(_arguments(node), path, depth + 1)}
+            return {TAG: CALLS[_called(node)], **self.value(self.arguments(node, path), path, depth + 1)}
         if isinstance(node, ast.Dict):
+            self.unread([item for key, item in zip(node.keys, node.values, strict=True) if key is None], path, "**")
             pairs = [(_key(key), item) for key, item in zip(node.keys, node.values, strict=True)]
             values = {k: self.value(v, f"{path}.{k}" if path else k, depth + 1) for k, v in pairs if k is not None}
             return {key: value for key, value in values.items() if value is not None}
         if isinstance(node, ast.List | ast.Tuple):
             values_ = [self.value(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(node.elts)]
             return [value for value in values_ if value is not None]
-        if isinstance(node, ast.Name) and isinstance(self.constants.get(node.id), ast.List | ast.Dict):
-            return self.value(self.constants[node.id], path, depth + 1)
+        if isinstance(node, ast.Name) and (found := self.known(node)) is not None:
+            return self.value(found, path, depth + 1)
         try:
             return ast.literal_eval(node)
         except (ValueError, TypeError):
@@ -164,17 +209,25 @@ class _Python:
             )
             return None
 
+    def arguments(self, call: ast.Call, path: str) -> ast.Dict:
+        """Those that are known by name or by place; the others are noted."""
+        places = _PLACES.get(_called(call), ())
+        starred = next((i for i, node in enumerate(call.args) if isinstance(node, ast.Starred)), len(call.args))
+        read = min(len(places), starred)
+        given = dict(zip(places, call.args[:read], strict=False))
+        given |= {k.arg: k.value for k in call.keywords if k.arg}
+        self.unread(call.args[read:], path)
+        self.unread([k.value for k in call.keywords if k.arg is None], path, "**")
+        return ast.Dict([ast.Constant(name) for name in given], list(given.values()))
+
+    def unread(self, nodes: Iterable[ast.expr], path: str, stars: str = "") -> None:
+        """Note what is passed on whole."""
+        for node in nodes:
+            self.notes.append(f"{path or 'an argument'}: {stars}{ast.unparse(node)[:60]} is not read: write it out")
+
 
 def _called(node: ast.Call) -> str:
     return node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-
-
-def _arguments(node: ast.Call) -> ast.Dict:
-    given = {k.arg: k.value for k in node.keywords if k.arg}
-    first = _FIRST.get(_called(node))
-    if node.args and first and not isinstance(node.args[0], ast.Starred):
-        given.setdefault(first, node.args[0])
-    return ast.Dict([ast.Constant(name) for name in given], list(given.values()))
 
 
 def _key(node: ast.expr | None) -> str | None:

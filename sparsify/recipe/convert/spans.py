@@ -43,7 +43,7 @@ def span_of(fields: Fields, default: Span, needs_gradient: bool) -> Span:
         RecipeError: ``end_step`` is before ``start_step``.
     """
     start, frequency = fields.whole("start_step", 0), fields.whole("pruning_frequency", 1, least=1)
-    end = int(fields.number("end_step", -1, least=-1))
+    end = fields.whole("end_step", -1, least=-1)
     given = fields.has("end_step") and (end > 0 or (end == 0 and not needs_gradient))
     first = steps(start) if fields.has("start_step") and start else (0 if fields.has("start_step") else default.start)
     if not given:

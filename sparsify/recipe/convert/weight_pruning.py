@@ -6,9 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sparsify.errors import Problem, RecipeError
 from sparsify.recipe.convert.draft import Draft, Entry
-from sparsify.recipe.convert.names import is_everything, selectors, specifics
+from sparsify.recipe.convert.names import check_patterns, is_everything, selectors, specifics
 from sparsify.recipe.convert.spans import Span, span_of, steps
 from sparsify.recipe.convert.values import Fields
 
@@ -59,6 +58,18 @@ _GIVEN_UP = {
     "sparse_gpt": "prunes layer by layer from calibration data",
 }
 _SPARSITIES = {"target_sparsity": 0.9, "max_sparsity_ratio_per_op": 0.98}
+_UNREAD = {
+    "pattern_lock": ("pruning_op_types",),
+    "mha": (
+        "op_names",
+        "excluded_op_names",
+        "min_sparsity_ratio_per_op",
+        "max_sparsity_ratio_per_op",
+        "lock_init_sparsity",
+        "reg_type",
+    ),
+}
+"""What is not carried over beside a type or a pattern."""
 _WITHOUT_MEANING = ("backend", "criterion_type", "resume_from_pruned_checkpoint", "low_memory_usage")
 
 
@@ -104,7 +115,9 @@ def _one(config: Mapping[str, Any], others: Sequence[str], span: Span, path: str
         draft.entries.append(heads(fields, span))
     else:
         draft.entries.append(_gradual(fields, kind, others, span))
-    idle = [f"{fields.at(key)}: has no meaning here" for key in _WITHOUT_MEANING if fields.get(key)]
+    whole = kind if kind == "pattern_lock" else fields.get("pattern")
+    unread = (*_WITHOUT_MEANING, *_UNREAD.get(str(whole), ()))
+    idle = [f"{fields.at(key)}: has no meaning here" for key in unread if fields.get(key)]
     draft.lost += [line for line in [*fields.unknown(KEYS), *idle] if line not in draft.lost]
     return draft
 
@@ -113,8 +126,8 @@ def _gradual(fields: Fields, kind: str, others: Sequence[str], span: Span) -> En
     entry = Entry("WeightPruningModifier", {})
     score = kind.removesuffix("_progressive")
     _where(entry, fields, others)
-    mask = _pattern(entry, fields)
-    least, most = _bounds(entry, fields, mask)
+    mask = pattern_of(entry, fields, "4x1")
+    least, most = _bounds(fields)
     span = span_of(fields, span, needs_gradient=score != "magnitude")
     if fields.flag("lock_init_sparsity"):
         entry.fields["init_sparsity"] = "__FROM_PARAM__"
@@ -142,11 +155,7 @@ def _gradual(fields: Fields, kind: str, others: Sequence[str], span: Span) -> En
 
 def _where(entry: Entry, fields: Fields, others: Sequence[str]) -> None:
     names, types = fields.names("op_names"), fields.names("pruning_op_types", _OP_TYPES)
-    for pattern in [*names, *fields.names("excluded_op_names")]:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise RecipeError(Problem(f"{pattern!r} is not a regular expression: {error}", path=fields.path)) from error
+    check_patterns([*names, *fields.names("excluded_op_names")], fields.path)
     if not is_everything(names):
         entry.fields["params"] = selectors(names)
         entry.fields["on_misfit"] = "skip"
@@ -160,8 +169,13 @@ def _where(entry: Entry, fields: Fields, others: Sequence[str]) -> None:
         entry.notes["exclude"] = f"{', '.join(others)}: another entry, which names less, prunes them"
 
 
-def _pattern(entry: Entry, fields: Fields) -> str:
-    value = str(fields.get("pattern", "4x1")).strip()
+def pattern_of(entry: Entry, fields: Fields, default: str) -> str:
+    """The mask type of ``pattern``; the entry gets a note where it is written differently here.
+
+    Raises:
+        RecipeError: It is none.
+    """
+    value = str(fields.get("pattern", default)).strip().removeprefix("tile_pattern_")
     if block := re.fullmatch(r"([1-9]\d*|channel)x([1-9]\d*|channel)", value):
         return "unstructured" if block.groups() == ("1", "1") else value
     match = re.fullmatch(r"([1-9]\d*):([1-9]\d*)", value)
@@ -174,7 +188,7 @@ def _pattern(entry: Entry, fields: Fields) -> str:
     return kept
 
 
-def _bounds(entry: Entry, fields: Fields, mask: str) -> tuple[float, float]:
+def _bounds(fields: Fields) -> tuple[float, float]:
     least = fields.number("min_sparsity_ratio_per_op", 0.0, most=1.0)
     most = fields.number("max_sparsity_ratio_per_op", 0.98, most=1.0)
     if least > most:
@@ -214,7 +228,8 @@ def _lasso(entry: Entry, fields: Fields, mask: str) -> None:
 
 def _lock(fields: Fields, others: Sequence[str]) -> Entry:
     entry = Entry("ConstantPruningModifier", {}, comments=["Holds what is zero at the start, weight by weight."])
-    if not is_everything(names := fields.names("op_names")):
+    check_patterns(names := fields.names("op_names"), fields.path)
+    if not is_everything(names):
         entry.fields["params"] = selectors(names)
     start = fields.whole("start_step", 0)
     entry.fields["start_epoch"] = steps(start) if start else 0
@@ -231,11 +246,16 @@ def heads(fields: Fields, span: Span) -> Entry:
     if shape == "exp":
         entry.notes["inter_func"] = "exp there; cubic is fast at first too"
     score = fields.choice("pruning_type", "snip_momentum", TYPES)
+    if (final := fields.number("target_sparsity", 0.9, most=1.0)) == 1.0:
+        raise fields.error("target_sparsity", f"below 1, got {final:g}")
+    span = span_of(fields, span, needs_gradient=not score.startswith("magnitude"))
+    if span.note:
+        entry.notes["end_epoch"] = span.note
     entry.fields |= {
         "mask_type": "heads",
         "init_sparsity": 0.0,
-        "final_sparsity": fields.number("target_sparsity", 0.9, most=1.0),
-        **span_of(fields, span, needs_gradient=True).fields(),
+        "final_sparsity": final,
+        **span.fields(),
         "inter_func": "cubic" if shape == "exp" else shape,
         "score_type": "magnitude" if score.startswith("magnitude") else "taylor",
         "global_sparsity": fields.choice("pruning_scope", "global", SCOPES) == "global",

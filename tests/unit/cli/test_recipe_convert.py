@@ -53,3 +53,12 @@ def test_mistakes_exit_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert printed.out == ""
     assert "target_sparsity is a number from 0 to 1, got 2" in " ".join(printed.err.split())
     assert "Traceback" not in printed.err
+
+
+def test_mistakes_of_a_recipe_are_named_at_its_own_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("# one\n# two\nmodifiers:\n  - !EpochRangModifier {start_epoch: 0, end_epoch: 1}\n")
+    assert main(["convert", str(recipe)]) == 2
+    message = capsys.readouterr().err
+    assert f"{recipe}:4:5" in message
+    assert "did you mean EpochRangeModifier" in message

@@ -104,3 +104,25 @@ pruning:
 def test_mistakes_are_named() -> None:
     with pytest.raises(RecipeError, match="end_epoch is at least start_epoch 5, got 2"):
         converted(EPOCHS.format(initial=0.0, target=0.5, start=5, end=2, every=1))
+
+
+def test_without_pruners_it_is_an_error_that_says_so() -> None:
+    text = "pruning: {approach: {weight_compression: {start_epoch: 0, end_epoch: 3}}}\n"
+    with pytest.raises(RecipeError, match="pruners is a list of at least one"):
+        converted(text)
+
+
+def test_patterns_are_checked_and_n_of_m_is_what_is_kept() -> None:
+    body = "pruning: {{approach: {{weight_compression: {{target_sparsity: 0.25, end_epoch: 0, pruners: [{{pattern: {}}}]}}}}}}"
+    ((_, found),) = fields(body.format("'1:4'"))
+    assert found["mask_type"] == "3:4"
+    with pytest.raises(RecipeError, match=r"got 'nonsense' \(pruning.approach.weight_compression.pruners\[0\]"):
+        converted(body.format("nonsense"))
+
+
+def test_parameters_of_no_use_are_named() -> None:
+    pruner = "{prune_type: group_lasso, names: [a.weight], parameters: {alpha: 0.01, beta: 2}}"
+    text = f"pruning: {{approach: {{weight_compression: {{pruners: [{pruner}]}}}}}}\n"
+    assert converted(text).lost == (
+        "pruning.approach.weight_compression.pruners[0].parameters.beta: unknown, left out",
+    )

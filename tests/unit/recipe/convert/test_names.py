@@ -20,7 +20,7 @@ def selects(pattern: str, module: str) -> bool:
 @pytest.mark.parametrize(
     "pattern",
     [".*output", "output", "layer.0", "^encoder", "fc$", "^fc$", "conv[0-9]$", "a|fc$|conv1", "weight", r"\d\.conv",
-     ".*dense.*", "^.*fc", "[$]", r"\$", "", ".*"],
+     ".*dense.*", "^.*fc", "[$]", r"\$", "", ".*", "(?i)FC", "(?i)^FC$", r"fc\Z", r"(?is)conv1|DENSE\Z"],
 )  # fmt: skip
 def test_selects_what_search_finds(pattern: str) -> None:
     for module in MODULES:

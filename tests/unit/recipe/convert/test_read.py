@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -36,6 +38,53 @@ def test_nothing_is_run() -> None:
     assert len(found.notes) == 1
 
 
+def test_arguments_by_place() -> None:
+    text = "c = KnowledgeDistillationLossConfig(2.0, ['CE', 'KL'])\nWeightPruningConfig([{'pattern': '2:4'}], 0.5)\n"
+    assert values(text, "x.py") == [
+        {TAG: "KnowledgeDistillationLoss", "temperature": 2.0, "loss_types": ["CE", "KL"]},
+        {TAG: "pruning", "pruning_configs": [{"pattern": "2:4"}], "target_sparsity": 0.5},
+    ]
+
+
+def test_what_is_passed_on_whole_is_noted() -> None:
+    text = "WeightPruningConfig(*a, **b)\nWeightPruningConfig([{**c, 'end_step': 3}])\n"
+    assert read(SourceText(text, "x.py", "x.py")).notes == [
+        "an argument: *a is not read: write it out",
+        "an argument: **b is not read: write it out",
+        "pruning_configs[0]: **c is not read: write it out",
+    ]
+
+
+def test_a_call_given_by_name_stands_where_it_is_used_only() -> None:
+    text = "k = KnowledgeDistillationLossConfig(temperature=3.0)\nd = DistillationConfig(criterion=k)\n"
+    assert values(text, "x.py") == [
+        {TAG: "distillation", "criterion": {TAG: "KnowledgeDistillationLoss", "temperature": 3.0}}
+    ]
+
+
+def test_a_variable_is_what_was_last_assigned_to_it_before() -> None:
+    text = "c = [{'end_step': 1}]\nc = [{'end_step': 2}]\nc = WeightPruningConfig(\n    c)\nc = [{'end_step': 3}]\n"
+    assert values(text, "x.py") == [{TAG: "pruning", "pruning_configs": [{"end_step": 2}]}]
+
+
+def test_numbers_by_name_count_where_nothing_else_sets_them() -> None:
+    text = "t = 0.7\nn = 1\nfor n in range(9): pass\nWeightPruningConfig(target_sparsity=t, end_step=n)\n"
+    found = read(SourceText(text, "x.py", "x.py"))
+    assert found.values == [{TAG: "pruning", "target_sparsity": 0.7}]
+    assert found.notes == ["end_step: n is known to the program only, its default is written"]
+
+
+def test_a_number_that_is_too_long_has_its_place() -> None:
+    with pytest.raises(RecipeError, match=r"x\.yaml:2:4: a number of 500 digits"):
+        values(f"a: 1\nb: {'9' * 500}\n")
+
+
+def test_characters_that_json_writes_as_two(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps({"op_names": ["\N{GRINNING FACE}"], "end_step": 3}))
+    assert "\N{GRINNING FACE}" in convert(file_source(path)).text
+
+
 def test_literals_in_a_text_that_is_no_yaml() -> None:
     assert values("pruning_configs=[\n  {'a': None, 'b': (1, 2)},  # c\n]\n") == [[{"b": [1, 2]}]]
 
@@ -55,6 +104,8 @@ def test_no_configuration_is_an_error_that_says_so(text: str) -> None:
 def test_files_that_cannot_be_read(tmp_path: object) -> None:
     with pytest.raises(RecipeError, match="cannot be read: No such file"):
         file_source(f"{tmp_path}/absent.yaml")
+    with pytest.raises(RecipeError, match="cannot be read: No such file"):
+        file_source("~nobody-of-this-name/absent.yaml")
 
 
 _PART = st.sampled_from(

@@ -107,6 +107,14 @@ def test_pattern_lock_and_heads() -> None:
     assert (found_heads["score_type"], found_heads["global_sparsity"]) == ("taylor", True)
 
 
+def test_heads_say_what_they_leave_out() -> None:
+    config = {"pattern": "mha", "op_names": ["layer.0"], "max_sparsity_ratio_per_op": 0.5, "end_step": 9}
+    assert converted(config).lost == (
+        "op_names: has no meaning here",
+        "max_sparsity_ratio_per_op: has no meaning here",
+    )
+
+
 def test_what_has_no_equivalent_is_said() -> None:
     found = converted({"pruning_configs": [{"pruning_type": "block_mask"}, {"op_names": ["fc"], "end_step": 8}]})
     assert found.lost == (
@@ -132,6 +140,10 @@ def test_unknown_keys_are_named_with_the_nearest() -> None:
         ({"pattern": "4by1", "end_step": 4}, "'4x1', '1xchannel'"),
         ({"start_step": 9, "end_step": 4}, "end_step 4 is before start_step 9"),
         ({"op_names": ["("], "end_step": 4}, "is not a regular expression"),
+        ({"op_names": ["a{99999999999}"], "end_step": 4}, "is not a regular expression"),
+        ({"op_names": ["("], "pruning_type": "pattern_lock"}, "is not a regular expression"),
+        ({"end_step": 50.7}, "end_step is a whole number, got 50.7"),
+        ({"pattern": "mha", "target_sparsity": 1, "end_step": 4}, "target_sparsity is below 1, got 1"),
         ({"pruning_configs": [{"pruning_frequency": 1.5}]}, "pruning_frequency is a whole number"),
         ({"min_sparsity_ratio_per_op": 0.9, "max_sparsity_ratio_per_op": 0.5, "end_step": 1}, "at most max_sparsity"),
     ],
