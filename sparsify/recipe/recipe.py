@@ -122,6 +122,15 @@ class Recipe:
         """
         return _whole(*_load(text_source(text, origin), recipe_args, set_fields))
 
+    @classmethod
+    def from_source(cls, source: SourceText) -> Recipe:
+        """Read a recipe from text that knows where it stands: errors name its lines, paths in it lead from its folder.
+
+        Raises:
+            RecipeError: With every problem found, each at its line and column.
+        """
+        return _whole(*_load(source, None, None))
+
     @property
     def modifiers(self) -> list[ModifierSpec]:
         """Entries of all stages, in file order."""

@@ -30,7 +30,7 @@ _ELSEWHERE = {
     "evaluation": "evaluation is the training command's",
 }
 _DESCRIBES = ("version", "model", "device", "framework")
-_GROUP = re.compile(r"^[ \t]*(?:\w+_)?modifiers[ \t]*:", re.MULTILINE)
+_GROUP = re.compile(r"^[ \t]*(?:(?:\w+_)?modifiers|extends)[ \t]*:", re.MULTILINE)
 _STEP_APPROACHES = ("weight_compression_pytorch", "weight_compression_v2")
 _KNOWN = (
     "known are: WeightPruningConfig (dictionary, list of pruning_configs, or Python), YAML with pruning, distillation"
@@ -107,7 +107,7 @@ def _recipe(source: SourceText) -> Converted | None:
                 return None
         except RecipeError:
             return None
-    recipe = Recipe.from_text(source.text, source.origin)
+    recipe = Recipe.from_source(source)
     stages, dialect = convert_recipe(recipe), "a recipe, its expressions worked out"
     title = f"Converted from {source.origin}: {dialect}."
     lost = ("metadata: it says where the recipe came from, not what is done",) if recipe.metadata else ()

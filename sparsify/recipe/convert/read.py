@@ -82,7 +82,7 @@ def file_source(name: str | Path) -> SourceText:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if path.suffix.lower() == ".json":
         text = text.replace("\t", " ")  # JSON allows tabs between its parts, YAML does not
-    return SourceText(text if text.endswith("\n") else text + "\n", path.name, str(name))
+    return SourceText(text if text.endswith("\n") else text + "\n", path.name, str(name), folder=path.parent)
 
 
 def read(source: SourceText) -> Found:

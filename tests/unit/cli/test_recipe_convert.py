@@ -62,3 +62,13 @@ def test_mistakes_of_a_recipe_are_named_at_its_own_lines(tmp_path: Path, capsys:
     message = capsys.readouterr().err
     assert f"{recipe}:4:5" in message
     assert "did you mean EpochRangeModifier" in message
+
+
+def test_a_recipe_that_extends_another_is_written_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "base.yaml").write_text(
+        "x: 1\nmodifiers:\n  - !EpochRangeModifier {start_epoch: 0, end_epoch: eval(x)}\n"
+    )
+    child = tmp_path / "child.yaml"
+    child.write_text("extends: base.yaml\nx: 3\n")
+    assert main(["convert", str(child)]) == 0
+    assert "end_epoch: 3" in capsys.readouterr().out
