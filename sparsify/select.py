@@ -18,6 +18,7 @@ TOKENS = (ALL, ALL_PRUNABLE)
 _RANGE = "clip_value"  # of a quantizer: learned, but no weight of the model's
 _WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.")
 _LAYERS: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TURNED = ("transformers.pytorch_utils", "Conv1D")  # GPT-2's Linear; named, as transformers is not imported here
 
 T = TypeVar("T")
 
@@ -54,7 +55,7 @@ def select_parameters(
     Args:
         model: Wrapped or not; names are taken without wrappers' prefixes.
         selectors: Exact names; ``re:PATTERN``, matched from the start of the name; ``__ALL__``; or
-            ``__ALL_PRUNABLE__``: weights of Linear, Conv and Embedding modules, but none that a Linear shares with
+            ``__ALL_PRUNABLE__``: weights of Linear, Conv (with transformers' Conv1D) and Embedding modules, but none that a Linear shares with
             an Embedding. A name, pattern or class name that no parameter but a layer has (``fc1``, ``Linear``)
             stands for that layer's weight.
         patterns_may_miss: Whether a ``re:`` pattern that matches nothing is fine: what is left out of several models
@@ -134,7 +135,7 @@ def prunable_parameters(model: nn.Module, layer_types: Sequence[str] = ()) -> di
     found = _prunable(model, embeddings=False)
     if not layer_types:
         return found
-    classes = {id(getattr(m, "weight", None)): _class_names(m) for m in model.modules() if isinstance(m, _LAYERS)}
+    classes = {id(getattr(m, "weight", None)): _class_names(m) for m in model.modules() if _is_layer(m)}
     return {
         name: weight
         for name, weight in found.items()
@@ -158,17 +159,30 @@ def names_of(modifier: object) -> tuple[str, ...]:
     return tuple(getattr(modifier, "parameter_names", ()))
 
 
+def inputs_first(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Weights that are laid out ``[in, out]``: those of transformers' Conv1D, which GPT-2 has for Linear."""
+    return _weights([(clean_name(name), module) for name, module in model.named_modules()], _is_turned)
+
+
+def _is_turned(module: nn.Module) -> bool:
+    return any((cls.__module__, cls.__name__) == _TURNED for cls in type(module).__mro__)
+
+
+def _is_layer(module: nn.Module) -> bool:
+    return isinstance(module, _LAYERS) or _is_turned(module)
+
+
 def _prunable(model: nn.Module, embeddings: bool = True) -> dict[str, nn.Parameter]:
     modules = [(clean_name(name), module) for name, module in model.named_modules()]
-    weights = _weights(modules, _LAYERS)
-    tables = _weights(modules, (nn.Embedding,))
+    weights = _weights(modules, _is_layer)
+    tables = _weights(modules, lambda module: isinstance(module, nn.Embedding))
     shared = {id(weight) for weight in weights.values()} & {id(table) for table in tables.values()}
     chosen = weights | tables if embeddings else weights
     return {name: weight for name, weight in _once(chosen.items()) if id(weight) not in shared}
 
 
-def _weights(modules: Iterable[tuple[str, nn.Module]], types: tuple[type[nn.Module], ...]) -> dict[str, nn.Parameter]:
-    found = {f"{name}.weight" if name else "weight": m.weight for name, m in modules if isinstance(m, types)}
+def _weights(modules: Iterable[tuple[str, nn.Module]], wanted: Callable[[nn.Module], bool]) -> dict[str, nn.Parameter]:
+    found = {f"{name}.weight" if name else "weight": m.weight for name, m in modules if wanted(m)}
     return {name: weight for name, weight in found.items() if isinstance(weight, nn.Parameter)}
 
 

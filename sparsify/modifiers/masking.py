@@ -16,7 +16,7 @@ from sparsify.pruning.masks import RATIO_SLACK, Scope, compute_masks
 from sparsify.pruning.patterns import parse_pattern
 from sparsify.pruning.score_set import ScoreSet
 from sparsify.pruning.shrink import Shrinkage
-from sparsify.select import ALL_PRUNABLE, TOKENS, compiled, select_parameters
+from sparsify.select import ALL_PRUNABLE, TOKENS, compiled, inputs_first, select_parameters
 
 logger = logging.getLogger(__name__)
 
@@ -145,6 +145,7 @@ class PatternModifier(MaskModifier):
     )
 
     _scores: ScoreSet = PrivateAttr(default_factory=lambda: ScoreSet({}))
+    _turned: frozenset[str] = PrivateAttr(default=frozenset())
 
     @property
     def scope(self) -> Scope:
@@ -174,6 +175,7 @@ class PatternModifier(MaskModifier):
     def on_attach(self, run: Run) -> None:
         """Resolve the parameters; see the base class."""
         super().on_attach(run)
+        self._turned = frozenset(inputs_first(run.model)) & self._held.parameters.keys()
         self._scores = ScoreSet(self._held.parameters, self.criterion)
 
     def on_resize(self, run: Run, change: Shrinkage) -> None:
@@ -192,8 +194,9 @@ class PatternModifier(MaskModifier):
             RecipeError: It does not divide a parameter that the recipe names, or none is left.
         """
         pattern = parse_pattern(self.mask_type, self.misfit == "pad")
-        chosen = self.selected(model, selectors)
-        reasons = {name: reason for name, p in chosen.items() if (reason := pattern.misfit(p.shape))}
+        chosen, turned = self.selected(model, selectors), inputs_first(model)
+        shapes = {name: p.shape[::-1] if name in turned else p.shape for name, p in chosen.items()}
+        reasons = {name: reason for name, shape in shapes.items() if (reason := pattern.misfit(shape))}
         named = named_parameters(model, selectors) if self.misfit != "skip" else {}
         problems = [Problem(f"mask_type does not fit {n}: {r}") for n, r in reasons.items() if n in named]
         if problems or len(reasons) == len(chosen):
@@ -215,8 +218,8 @@ class PatternModifier(MaskModifier):
     def masks_for(self, targets: Mapping[str, float]) -> dict[str, Tensor]:
         """Masks for these sparsities by parameter, given the scores and what is masked now."""
         least, most = self.layer_bounds
-        return compute_masks(
-            self._scores.scores(),
+        masks = compute_masks(
+            {name: self.outputs_first(name, score) for name, score in self._scores.scores().items()},
             targets,
             self.mask_type,
             self.scope,
@@ -224,9 +227,14 @@ class PatternModifier(MaskModifier):
             min(least, *targets.values()),  # a schedule that is still below it
             most,
             pad=self.misfit == "pad",
-            held=self._held.masks,
+            held={name: self.outputs_first(name, mask) for name, mask in self._held.masks.items()},
             overwrite=True,
         )
+        return {name: self.outputs_first(name, mask).contiguous() for name, mask in masks.items()}
+
+    def outputs_first(self, name: str, tensor: Tensor) -> Tensor:
+        """A parameter's tensor as patterns see it, [out, ...], or back: a view."""
+        return tensor.T if name in self._turned else tensor
 
     def schedule_epoch(self, run: Run) -> float:
         """Where in its schedule an update stands: the last one of the run is at the end, whatever the rounding."""

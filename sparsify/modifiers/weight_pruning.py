@@ -173,8 +173,9 @@ class WeightPruningModifier(ProgressivePruning):
         """Shrink blocks, if asked to, and undo what the optimizer did to masked weights."""
         if self.group_lasso and not 0 <= self.end <= run.clock.epoch:
             rates = {id(p): float(group["lr"]) for group in run.optimizer.param_groups for p in group["params"]}
-            for weight in self._held.parameters.values():
-                group_lasso(weight, self.mask_type, self.group_lasso * rates.get(id(weight), 0.0), self.misfit == "pad")
+            for name, weight in self._held.parameters.items():
+                step = self.group_lasso * rates.get(id(weight), 0.0)
+                group_lasso(self.outputs_first(name, weight), self.mask_type, step, self.misfit == "pad")
         super().on_step(run)
 
     def _at(self, epoch: float, initial: float, final: float) -> float:
