@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AliasChoices, Field, PlainValidator, PrivateAttr, field_validator, model_validator
-from torch import nn
+from torch import Tensor, nn
 
 from sparsify.clock import Clock
 from sparsify.errors import RecipeError
@@ -180,7 +180,7 @@ class GradualPruning(PatternModifier):
     def on_start(self, run: Run) -> None:
         """Note where each parameter's sparsity begins."""
         self._from = {
-            name: self.init_sparsity if isinstance(self.init_sparsity, float) else float((weight == 0).float().mean())
+            name: self.init_sparsity if isinstance(self.init_sparsity, float) else _zero_share(weight)
             for name, weight in self._held.parameters.items()
         }
 
@@ -225,6 +225,10 @@ class GradualPruning(PatternModifier):
         """Take back masks and first sparsities."""
         super().load_state_dict(state, run)
         self._from = dict(state["from"])
+
+
+def _zero_share(weight: Tensor) -> float:
+    return float((weight == 0).float().mean()) if weight.numel() else 0.0
 
 
 class MagnitudeOnly(GradualPruning):

@@ -38,7 +38,9 @@ class SparsificationLoggingModifier(Modifier):
         zeros = {name: int((weight == 0).sum()) for name, weight in weights.items()}
         total = sum(weight.numel() for weight in weights.values())
         active = sum(fq.enabled for fq in quantizers(run.model).values())
-        self._found = {f"layer_sparsity/{name}": zeros[name] / weight.numel() for name, weight in weights.items()}
+        self._found = {
+            f"layer_sparsity/{name}": zeros[name] / max(weight.numel(), 1) for name, weight in weights.items()
+        }
         self._found["prunable_sparsity"] = sum(zeros.values()) / max(total, 1)
         self._found["active_quantizers"] = float(active)
         log.info(

@@ -55,6 +55,6 @@ def unpack(parts: dict[str, Tensor]) -> Tensor:
 
 def packed_bytes(values: Tensor) -> int:
     """Bytes that ``pack`` needs for a tensor."""
-    rows, columns = len(values), values[0].numel()
+    rows, columns = len(values), values.shape[1:].numel()
     found = int(torch.count_nonzero(values)) * values.element_size()
     return found + rows * -(-columns // 8) + 8 * (rows + values.ndim)

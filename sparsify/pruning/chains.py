@@ -147,6 +147,8 @@ def _in_graph(model: nn.Module, graph: fx.Graph) -> Iterator[Structure]:
         if not isinstance(layer, _LAYERS) or calls[name] != 1 or not _plain(layer):
             continue
         weight = weight_of(layer)
+        if not weight.numel():
+            continue
         walk = _Walk(model, calls, weight.shape[0])
         if walk.follow(node, _At(-1, None) if isinstance(layer, nn.Linear) else _At(1, weight.ndim)):
             own = Slot(name, 0)

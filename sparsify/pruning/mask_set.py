@@ -65,8 +65,8 @@ class MaskSet:
             )
 
     def sparsity(self) -> dict[str, float]:
-        """Fraction masked, by parameter."""
-        return {name: self._zeros.get(name, 0) / weight.numel() for name, weight in self.parameters.items()}
+        """Fraction masked, by parameter; of one without elements 0."""
+        return {name: self._zeros.get(name, 0) / max(weight.numel(), 1) for name, weight in self.parameters.items()}
 
     def zeros(self) -> int:
         """How many weights are masked."""

@@ -35,6 +35,7 @@ def compute_masks(
     Of n units, exactly ``round(n * sparsity)`` go; equal scores go in the order of their index (and, over all layers,
     of the mapping). N:M prunes group by group, the cheapest first, so that any sparsity up to its ratio has a mask.
     Over all layers with units of different sizes, the number of weights comes as near to the total as units allow.
+    A layer without elements has nothing to prune, whatever the pattern.
 
     Args:
         scores: By parameter name: a score for each weight, in the weight's shape, finite.
@@ -65,8 +66,9 @@ def compute_masks(
     shares = {name: _share(form, name, _named(sparsity, name)) for name in scores}
     for name, score in scores.items():
         _check(form, name, score)
+    empty = {name: torch.ones_like(score, dtype=torch.bool) for name, score in scores.items() if not score.numel()}
     held = held or {}
-    scores = _masked_lowest(scores, held, overwrite)
+    scores = _masked_lowest({n: score for n, score in scores.items() if n not in empty}, held, overwrite)
     units = {name: _units(form, score, block_reduce, held.get(name)) for name, score in scores.items()}
     bounds = (_of_units(form, min_layer_sparsity), _of_units(form, max_layer_sparsity))
     if scope == "layer":
@@ -74,7 +76,7 @@ def compute_masks(
     else:
         sizes = {name: form.unit_size(score.shape) for name, score in scores.items()}
         kept = keep_global(units, sizes, shares, bounds)
-    return {name: form.mask(score, kept[name]) for name, score in scores.items()}
+    return {name: form.mask(score, kept[name]) for name, score in scores.items()} | empty
 
 
 def partial_masks(
@@ -132,7 +134,7 @@ def _masked_lowest(scores: Mapping[str, Tensor], held: Mapping[str, Tensor], ove
     found = {name: score.float() for name, score in scores.items()}
     if held:
         # Twice as far below the lowest: a block that is masked in part, as after a cut, goes early, too.
-        below = min([0.0, *(float(score.amin()) for score in found.values() if score.numel())]) * 2.0 - 1.0
+        below = min([0.0, *(float(score.amin()) for score in found.values())]) * 2.0 - 1.0
         fill = Tensor.masked_fill_ if overwrite else Tensor.masked_fill
         found |= {name: fill(found[name], ~held[name], below) for name in found.keys() & held.keys()}
     return found

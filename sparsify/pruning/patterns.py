@@ -28,7 +28,7 @@ class Pattern(Protocol):
         """Fraction of a unit's weights that are zero once it is pruned: the highest sparsity there is."""
 
     def misfit(self, shape: Sequence[int]) -> str | None:
-        """Why a weight of this shape cannot be cut so, and what would do; None if it can."""
+        """Why a weight of this shape cannot be cut so, and what would do; None if it can, or has no elements."""
 
     def unit_size(self, shape: Sequence[int]) -> int:
         """Weights in one unit of a weight of this shape."""
@@ -87,6 +87,8 @@ class Block:
 
     def misfit(self, shape: Sequence[int]) -> str | None:
         """Both dimensions must be multiples of the block's."""
+        if 0 in shape:
+            return None
         if len(shape) < 2:
             return f"a block needs a weight of two or more dimensions, this one is {list(shape)}"
         height, width = _matrix_shape(shape)
@@ -127,8 +129,8 @@ class Block:
         return _from_matrix(grid.reshape(height, width), shape)
 
     def size(self, shape: Sequence[int]) -> tuple[int, int]:
-        """Rows and columns of a block of a weight of this shape."""
-        height, width = _matrix_shape(shape)
+        """Rows and columns of a block of a weight of this shape, at least 1."""
+        height, width = (max(extent, 1) for extent in _matrix_shape(shape))
         return (height if self.rows < 0 else self.rows), (width if self.columns < 0 else self.columns)
 
 
@@ -206,6 +208,8 @@ class NofM:
 
     def misfit(self, shape: Sequence[int]) -> str | None:
         """The inputs must be a multiple of the group."""
+        if 0 in shape:
+            return None
         if len(shape) < 2:
             return f"{self.keep}:{self.group} needs a weight of two or more dimensions, this one is {list(shape)}"
         width = _matrix_shape(shape)[1]

@@ -33,7 +33,7 @@ class SemiStructured:
 
 def is_2_of_4(weight: Tensor) -> bool:
     """Whether every four neighbours along the last dimension of a matrix ``[out, in]`` hold at least two zeros."""
-    if weight.dim() != 2 or weight.shape[1] % _GROUP:
+    if weight.dim() != 2 or not weight.numel() or weight.shape[1] % _GROUP:
         return False
     groups = weight.detach().reshape(-1, _GROUP)
     return bool((groups.count_nonzero(dim=1) <= _KEPT).all())

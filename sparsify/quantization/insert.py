@@ -143,6 +143,8 @@ def _choose(
         scheme = selection.scheme_of(model, name)
         if isinstance(scheme, Scheme) and id(layer.weight) in tied:
             left[name] = "its weight is tied to another layer's"
+        elif isinstance(scheme, Scheme) and not layer.weight.numel():
+            left[name] = "its weight has no elements"
         elif isinstance(scheme, Scheme) and scheme.weights is None:
             left[name] = "its scheme has no weights"
         elif (

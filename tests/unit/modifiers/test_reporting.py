@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from sparsify.modifiers.pruning import GMPruningModifier
 from sparsify.modifiers.reporting import SparsificationLoggingModifier
@@ -51,3 +52,11 @@ def test_a_resumed_run_goes_on_saying_the_last_look() -> None:
     again.load_state_dict(modifier.state_dict(), None)  # type: ignore[arg-type]
     assert again.values(0.5) == modifier.values(0.5)
     assert again.values(0.5)["layer_sparsity/fc1.weight"] == 1.0
+
+
+def test_a_layer_without_elements_is_not_sparse() -> None:
+    model = make_mlp()
+    model.fc1.register_module("none", nn.Linear(0, 4))
+    modifier, seen = SparsificationLoggingModifier(), []
+    play(modifier, model, epochs=1, after=lambda step, run: seen.append(run.values()))
+    assert seen[-1]["layer_sparsity/fc1.none.weight"] == 0.0

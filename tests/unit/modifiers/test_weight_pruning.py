@@ -256,3 +256,25 @@ def test_excluded_patterns_may_match_nothing_but_names_must() -> None:
         chosen(model, exclude=["fc9.weight"])
     with pytest.raises(RecipeError, match="no weight is left to prune"):
         chosen(model, exclude=["re:.*"])
+
+
+@pytest.mark.parametrize("mask_type", ["4x1", "filter", "channelx1", "unstructured"])
+@pytest.mark.parametrize("scope", ["global", "layer"])
+def test_a_layer_without_elements_counts_as_nothing_to_prune(mask_type: str, scope: str) -> None:
+    shares = {}
+    for extra in (True, False):
+        model = make_mlp()
+        if extra:
+            model.fc1.register_module("none", nn.Linear(0, 3))
+        modifier = pruning(
+            mask_type=mask_type,
+            pruning_scope=scope,
+            init_sparsity="__FROM_PARAM__",
+            params=["re:fc.*weight"],
+            group_lasso=0.01,
+            progressive=True,
+        )
+        play(modifier, model)
+        shares[extra] = modifier.mask_sparsity
+    assert shares[True] == shares[False] | {"fc1.none.weight": 0.0}
+    assert max(shares[False].values()) > 0.4

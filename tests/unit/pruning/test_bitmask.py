@@ -54,3 +54,8 @@ def test_parts_that_do_not_belong_together(change: dict[str, torch.Tensor]) -> N
     parts = pack(sparse(2, 9, 0.5, torch.float32, 0)) | change
     with pytest.raises(ValueError, match=r"for|shape"):
         unpack(parts)
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (4, 0), (0, 0, 3, 3)])
+def test_what_has_no_elements_is_not_smaller_in_parts(shape: tuple[int, ...]) -> None:
+    assert packed_bytes(torch.zeros(shape)) >= 0

@@ -134,3 +134,9 @@ def test_activations_that_move_zero_keep_a_silent_unit_alive() -> None:
     for activation, source in ((nn.ReLU(), True), (nn.Sigmoid(), False)):
         structure = chain_structures(nn.Sequential(nn.Linear(3, 4), activation, nn.Linear(4, 2)))[0]
         assert (structure.source is not None) == source
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_layers_without_elements_have_no_units() -> None:
+    model = nn.Sequential(nn.Linear(4, 0), nn.ReLU(), nn.Linear(0, 6), nn.ReLU(), nn.Linear(6, 4), nn.Linear(4, 2))
+    assert [s.name for s in chain_structures(model)] == ["4"]

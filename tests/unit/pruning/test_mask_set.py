@@ -156,3 +156,12 @@ def test_other_weights_that_the_masks_do_not_fit_are_left_as_they_are() -> None:
     assert other["first"].all()
     with pytest.raises(InputError, match=r"w2 .*; and 2 more"):
         zero_masked(other, [held_on(**{f"w{number}": mask for number in range(5)})])
+
+
+def test_a_parameter_without_elements_is_not_sparse() -> None:
+    held = held_on(empty=torch.ones(3, 0, dtype=torch.bool), full=torch.tensor([False, True]))
+    assert held.sparsity() == {"empty": 0.0, "full": 0.5}
+    assert held.total_sparsity() == 0.5
+    again = held_on(empty=torch.ones(3, 0, dtype=torch.bool), full=torch.tensor([True, True]))
+    again.load_state_dict(held.state_dict())
+    assert again.sparsity() == held.sparsity()

@@ -296,3 +296,23 @@ def test_partial_masks_take_the_lowest_of_what_goes_anyway() -> None:
     assert found["a"].tolist() == [False, True, True, True]
     assert found["b"].tolist() == [False, True]
     assert all(torch.equal(m, coming[n]) for n, m in partial_masks(made, {}, coming, 99).items())
+
+
+EMPTY = [(3, 0), (0, 4), (0, 0, 3, 3), (4, 0, 3, 3), (4, 4, 0, 3)]
+
+
+@pytest.mark.parametrize("pad", [False, True])
+@pytest.mark.parametrize("scope", ["layer", "global"])
+@pytest.mark.parametrize("pattern", ["unstructured", "block4", "4x1", "2:4", "filter", "channelx1"])
+def test_a_layer_without_elements_has_nothing_to_prune(pattern: str, scope: str, pad: bool) -> None:
+    torch.manual_seed(0)
+    full = torch.rand(8, 8, 3, 3)
+    alone = compute_masks({"full": full}, 0.5, pattern, scope, pad=pad)  # type: ignore[arg-type]
+    for shape in EMPTY:
+        scores = {"empty": torch.zeros(shape), "full": full}
+        held = {"empty": torch.ones(shape, dtype=torch.bool)}
+        masks = compute_masks(scores, 0.5, pattern, scope, pad=pad, held=held)  # type: ignore[arg-type]
+        assert masks["empty"].shape == shape
+        assert torch.equal(masks["full"], alone["full"])
+        assert partial_masks(scores, {}, masks, 3)["full"].logical_not().sum() == 3
+        assert compute_masks({"empty": scores["empty"]}, 0.5, pattern, scope, pad=pad)["empty"].shape == shape  # type: ignore[arg-type]

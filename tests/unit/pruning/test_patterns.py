@@ -175,3 +175,15 @@ def test_spread_is_the_inverse_of_units(pattern: Block | NofM | Unstructured) ->
     assert spread.shape == score.shape
     if not isinstance(pattern, NofM):
         assert torch.allclose(pattern.units(spread, "mean"), units)
+
+
+@pytest.mark.parametrize("pattern", [Block(4, 1), Block(1, -1), Block(-1, 1), NofM(2, 4), Unstructured()])
+@pytest.mark.parametrize("shape", [(3, 0), (0, 3), (0, 5, 3, 3), (5, 0, 1, 1)])
+def test_what_has_no_elements_fits_and_has_no_units(
+    pattern: Block | NofM | Unstructured, shape: tuple[int, ...]
+) -> None:
+    assert pattern.misfit(shape) is None
+    units = pattern.units(torch.zeros(shape), "mean")
+    assert len(units) == 0
+    assert pattern.spread(shape, units).shape == shape
+    assert pattern.unit_size(shape) >= 1

@@ -269,3 +269,12 @@ def test_calibration_takes_batches_of_every_form_and_as_many_as_asked() -> None:
     assert calibrate(model, batches) == 3
     assert model.training
     assert model.fc1.input_fq.training
+
+
+def test_a_weight_without_elements_stays_float_and_says_so() -> None:
+    model = nn.Sequential(nn.Linear(4, 0), nn.Linear(0, 4), nn.Linear(4, 2))
+    coverage = insert_quantizers(model)
+    assert coverage.layers == ("2",)
+    assert {coverage.left["0"], coverage.left["1"]} == {"its weight has no elements"}
+    calibrate(model, [torch.randn(3, 4)])
+    assert model(torch.randn(3, 4)).shape == (3, 2)
