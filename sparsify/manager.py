@@ -92,6 +92,10 @@ class ModifierManager:
         self.modifiers: list[Modifier] = [m for m in modifiers if distillation or m.kind != "distillation"]
         self._run: weakref.ref[TrainingRun] | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy or a pickle is the recipe again, attached to nothing: the masks and hooks of a run stay with its model."""
+        return _again, (self.recipe, self.record, self._distils)
+
     def after(self, before: Recipe, model: nn.Module, left_out: Collection[str] = ()) -> ModifierManager:
         """This recipe as the next one of a model that another has made.
 
@@ -358,6 +362,12 @@ class ModifierManager:
         from sparsify.analysis.report import model_report
 
         return model_report(unwrap(model))
+
+
+def _again(recipe: Recipe, record: Recipe, distillation: bool) -> ModifierManager:
+    manager = ModifierManager(recipe, distillation=distillation)
+    manager.record = record
+    return manager
 
 
 def _teacher(teacher: nn.Module | str | None, model: nn.Module) -> Teacher | None:

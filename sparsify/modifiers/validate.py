@@ -6,6 +6,7 @@ import difflib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from pydantic import AliasChoices, ValidationError
@@ -101,7 +102,7 @@ class _Entry:
         modifier.leave_unsettled(
             Unsettled(
                 frozenset(str(path[0]) for path, time in times.items() if isinstance(time, RelativeTime)),
-                lambda begin, length, left, steps: self._settled(fields, times, begin, length, left, steps),
+                partial(self._settled, fields, times),
             )
         )
         return modifier

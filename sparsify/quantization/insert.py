@@ -143,7 +143,7 @@ def _choose(
         scheme = selection.scheme_of(model, name)
         if isinstance(scheme, Scheme) and id(layer.weight) in tied:
             left[name] = "its weight is tied to another layer's"
-        elif isinstance(scheme, Scheme) and not layer.weight.numel():
+        elif isinstance(scheme, Scheme) and isinstance(layer.weight, Tensor) and not layer.weight.numel():
             left[name] = "its weight has no elements"
         elif isinstance(scheme, Scheme) and scheme.weights is None:
             left[name] = "its scheme has no weights"

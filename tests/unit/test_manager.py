@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import pickle
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -19,7 +21,8 @@ GM = SETTINGS["GMPruningModifier"].recipe
 
 def train(manager: ModifierManager, model: Net, steps: int = EPOCHS * STEPS_PER_EPOCH) -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with manager.attach(model, optimizer, STEPS_PER_EPOCH, epochs=EPOCHS):
+    teacher = "self" if manager.needs_teacher else None
+    with manager.attach(model, optimizer, STEPS_PER_EPOCH, teacher=teacher, epochs=EPOCHS):
         for number in range(steps):
             model(**batch(number))["loss"].backward()
             optimizer.step()
@@ -152,3 +155,46 @@ def test_an_average_of_a_model_that_shrank_since_is_refused() -> None:
 def test_a_recipe_that_was_never_attached_has_no_masks_to_give() -> None:
     with pytest.raises(InputError, match="no masks before it is attached"):
         load_recipe(GM).apply_masks(make_model())
+
+
+RELATIVE = GM.replace("start_epoch: 0.5", "start_epoch: 2 steps").replace("end_epoch: 2.0", "end_epoch: 50%")
+COPIES = {"pickle": lambda manager: pickle.loads(pickle.dumps(manager)), "deepcopy": copy.deepcopy}
+
+
+@pytest.mark.parametrize("again", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize("recipe", [RELATIVE, SETTINGS["PerLayerDistillationModifier"].recipe], ids=["times", "hooks"])
+def test_a_copy_is_the_recipe_again(again: Callable[[ModifierManager], ModifierManager], recipe: str) -> None:
+    manager, model, twin = load_recipe(recipe), make_model(), make_model()
+    untouched = again(manager)
+    train(manager, model)
+    for other in (untouched, again(manager)):
+        assert other.recipe.text == manager.recipe.text
+        assert [m.key for m in other.modifiers] == [m.key for m in manager.modifiers]
+        with pytest.raises(InputError, match="no masks before it is attached"):
+            other.apply_masks(model)
+        twin.load_state_dict(make_model().state_dict())
+        train(other, twin)
+        assert all(torch.equal(a, b) for a, b in zip(model.parameters(), twin.parameters(), strict=True))
+
+
+def test_a_copy_in_mid_run_holds_nothing_of_the_run() -> None:
+    manager, model = load_recipe(SETTINGS["OutputDistillationModifier"].recipe), make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with manager.attach(model, optimizer, STEPS_PER_EPOCH, teacher="self", epochs=EPOCHS) as run:
+        for number in range(2 * STEPS_PER_EPOCH):
+            run.begin_step()
+            out = model(**batch(number))
+            run.loss(out["loss"], inputs=batch(number), outputs=out).backward()
+            assert len(pickle.dumps(manager)) < 10_000
+            optimizer.step()
+            optimizer.zero_grad()
+
+
+def test_a_copy_keeps_the_record_and_what_was_dropped() -> None:
+    pruned = make_model()
+    load_recipe(GM).apply(pruned)
+    second = load_recipe(SETTINGS["DistillationModifier"].recipe, distillation=False)
+    manager = second.after(load_recipe(GM).recipe, pruned)
+    other = copy.deepcopy(manager)
+    assert other.record.text == manager.record.text != other.recipe.text
+    assert [m.kind for m in other.modifiers] == ["pruning"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import pytest
@@ -174,3 +175,15 @@ def test_in_one_shot_only_their_order_matters() -> None:
     model = nn.Linear(8, 8)
     load_recipe(PRUNING).apply(model)
     assert float((model.weight == 0).float().mean()) == 0.5
+
+
+def test_a_pickled_modifier_settles_like_the_first() -> None:
+    pruner = load_recipe(PRUNING).modifiers[1]
+    again = pickle.loads(pickle.dumps(pruner))
+    for modifier in (pruner, again):
+        modifier.settle(Clock(100, 1000))
+    assert (again.start, again.end, again.update_frequency) == (pruner.start, pruner.end, pruner.update_frequency)
+    late = pickle.loads(pickle.dumps(load_recipe(PRUNING).modifiers[1]))
+    with pytest.raises(RecipeError, match="after the end of the run") as caught:
+        late.settle(Clock(10, 100))
+    assert caught.value.line == 9
