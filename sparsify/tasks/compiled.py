@@ -13,6 +13,7 @@ from sparsify.tasks.distillation_flags import distillation_draft
 from sparsify.tasks.length import Length
 from sparsify.tasks.pruning_flags import pruning_draft
 from sparsify.tasks.quantization_flags import check_tolerance, quantization_draft
+from sparsify.tasks.recipes import DISABLE
 
 if TYPE_CHECKING:
     from sparsify.tasks.arguments import Arguments
@@ -96,5 +97,8 @@ def _name_teacher(args: Arguments[Any], flags: DistillationArguments) -> None:
         raise InputError(
             f"--teacher_model_name_or_path {teacher} and --distill_teacher {named.distill_teacher}: give one of them"
         )
+    if flags.asked and named.distill_teacher == DISABLE:
+        flag = "apply_distillation" if flags.apply_distillation else "distill_loss_weight"
+        raise InputError(f"--{flag} learns from a teacher, and --distill_teacher {DISABLE}: give one of them")
     usual = "self" if flags.distill_loss_weight > 0 and not flags.apply_distillation else None
     named.distill_teacher = named.distill_teacher or teacher or usual

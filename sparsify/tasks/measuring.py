@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelerate.utils import broadcast_object_list
 
+from sparsify.export.bound import choose_provider
+from sparsify.tasks.arguments import Arguments
 from sparsify.tasks.base import Job, Measure
 from sparsify.tasks.inference import Runtime, measured, runtime
 
@@ -15,6 +18,23 @@ if TYPE_CHECKING:
     from transformers import EvalPrediction, Trainer
 
 TORCH = "torch"
+logger = logging.getLogger(__name__)
+
+
+def check_inference(args: Arguments[Any]) -> None:
+    """Look at ``--inference_with_ort`` and ``--ort_provider`` before anything is trained.
+
+    Raises:
+        InputError: ONNX Runtime has no such provider.
+    """
+    training, recipe = args.training, args.recipe
+    if not recipe.inference_with_ort:
+        if recipe.ort_provider is not None:
+            logger.warning("--ort_provider %s has no effect without --inference_with_ort", recipe.ort_provider)
+        return
+    choose_provider(training.device.type, recipe.ort_provider)
+    if not (training.do_eval or training.do_predict):
+        logger.warning("--inference_with_ort has no effect without --do_eval or --do_predict")
 
 
 def measure_splits(job: Job, trainer: Trainer, recipe: str | None, folder: Path, metrics: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ from sparsify.tasks.composition import following
 from sparsify.tasks.consent import settle
 from sparsify.tasks.folders import NoRecipe, checkpoint_to_resume, drop_other_weights, move_into, set_aside, writable
 from sparsify.tasks.loading import Compared, verify_loading
-from sparsify.tasks.measuring import measure_splits
+from sparsify.tasks.measuring import check_inference, measure_splits
 from sparsify.tasks.prepare import make_trainer, prepare, save_results
 from sparsify.tasks.recipes import load_manager, teacher_of
 from sparsify.tasks.samples import save_samples
@@ -45,6 +45,7 @@ def run(task: AnyTask, args: Arguments[Any]) -> Result:
     """
     compile_flags(args, task.kind.outputs)
     _what_to_do(task, args)
+    check_inference(args)
     folder = writable(args.training.output_dir, "output_dir" in args.explicit)
     manager = load_manager(args.recipe)
     settle(args, manager)
@@ -156,3 +157,7 @@ def _what_to_do(task: AnyTask, args: Arguments[Any]) -> None:
         raise InputError("nothing to do: give --do_train, --do_eval, --do_predict or --one_shot")
     if args.recipe.one_shot and not args.recipe.recipe:
         raise InputError("--one_shot applies a recipe: give --recipe")
+    if args.recipe.recipe and not (training.do_train or args.recipe.one_shot):
+        logger.warning(
+            "the recipe has no effect: nothing is trained; give --do_train, or --one_shot to apply it at once"
+        )

@@ -70,6 +70,16 @@ def test_one_shot_says_that_it_does_not_train(caplog: pytest.LogCaptureFixture) 
     assert "--do_train has no effect: --one_shot applies the recipe at once" in caplog.text
 
 
+def test_a_recipe_that_nothing_applies_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    task = get_task("text_classification")
+    with caplog.at_level("WARNING", "sparsify"):
+        for flags in ("--do_train", "--one_shot"):
+            _what_to_do(task, arguments(flags, "--do_eval", "--recipe", "a.yaml"))
+        assert "no effect" not in caplog.text
+        _what_to_do(task, arguments("--do_eval", "--recipe", "a.yaml"))
+    assert "the recipe has no effect: nothing is trained; give --do_train, or --one_shot" in caplog.text
+
+
 def test_a_tolerance_that_cannot_be_measured_is_told_before_training(world: list[str], tmp_path: Path) -> None:
     flags = ["--do_train", "--apply_quantization", "--quantization_approach", "static", "--tolerance_criterion", "0.1"]
     argv = [*world[:-2], *flags, "--output_dir", str(tmp_path), "--max_steps", "1"]
