@@ -81,11 +81,18 @@ class _IntegerWeight(nn.Module):
         return _onnx("DequantizeLinear", inputs, torch.float32, integers.shape, attributes)
 
 
+def _keep_facts(form: nn.Module, layer: QLayer) -> None:
+    """Give a form its layer's sizes, stride and the like: models read them past ``forward``, too (MobileNetV2)."""
+    for name in layer.__constants__:
+        setattr(form, name, getattr(layer, name))
+
+
 class ExportLinear(nn.Module):
     """Linear with an integer weight."""
 
     def __init__(self, layer: QLinear, inputs: nn.Module | None, outputs: nn.Module | None = None) -> None:
         super().__init__()
+        _keep_facts(self, layer)
         self.stored = _IntegerWeight(layer, transpose=True)
         self.bias = layer.bias
         self.inputs = inputs
@@ -122,6 +129,7 @@ class RoundedLinear(nn.Module):
 
     def __init__(self, layer: QLinear) -> None:
         super().__init__()
+        _keep_facts(self, layer)
         self.register_buffer("rounded", layer.weight_fq.round(layer.weight.detach()).t().contiguous())
         self.bias = layer.bias
 
@@ -177,11 +185,12 @@ class ExportConv2d(nn.Module):
 
     def __init__(self, layer: QConv2d, inputs: nn.Module | None, outputs: nn.Module | None = None) -> None:
         super().__init__()
+        _keep_facts(self, layer)
         self.stored = _IntegerWeight(layer)
         self.bias = layer.bias
         self.inputs = inputs
         self.outputs = outputs
-        self.geometry = _Geometry(layer)
+        self._reversed_padding_repeated_twice = layer._reversed_padding_repeated_twice
 
     @property
     def weight(self) -> Tensor:
@@ -191,22 +200,8 @@ class ExportConv2d(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         """[batch, in, height, width] to [batch, out, height', width']."""
         values = input if self.inputs is None else self.inputs(input)
-        output: Tensor = nn.Conv2d._conv_forward(self.geometry, values, self.weight, self.bias)  # type: ignore[arg-type]
+        output: Tensor = nn.Conv2d._conv_forward(self, values, self.weight, self.bias)  # type: ignore[arg-type]
         return output if self.outputs is None else self.outputs(output)
-
-
-class _Geometry:
-    """Stride, padding and the like of a convolution, without its parameters."""
-
-    def __init__(self, layer: nn.Conv2d) -> None:
-        self.stride, self.padding, self.dilation, self.groups = (
-            layer.stride,
-            layer.padding,
-            layer.dilation,
-            layer.groups,
-        )
-        self.padding_mode = layer.padding_mode
-        self._reversed_padding_repeated_twice = layer._reversed_padding_repeated_twice
 
 
 class ExportEmbedding(nn.Module):
@@ -214,6 +209,7 @@ class ExportEmbedding(nn.Module):
 
     def __init__(self, layer: QEmbedding) -> None:
         super().__init__()
+        _keep_facts(self, layer)
         self.stored = _IntegerWeight(layer)
 
     @property

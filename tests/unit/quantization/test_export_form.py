@@ -30,6 +30,7 @@ def test_linear_weights_lie_in_out_as_the_integers_of_training() -> None:
     assert isinstance(exported, ExportLinear)
     assert exported.stored.integers.dtype == torch.int8
     assert exported.stored.integers.shape == (6, 4)
+    assert (exported.in_features, exported.out_features) == (6, 4)
     scale, zero = exported.stored.scale, exported.stored.zero_point
     assert torch.equal(dequantize(exported.stored.integers.t(), scale, zero, WEIGHT), rounded)
     assert not [n for n, _ in exported.named_parameters() if n != "bias"]
@@ -53,6 +54,7 @@ def test_embeddings_keep_integers_and_what_is_off_stays_float() -> None:
     model["table"].weight_fq.observe(model["table"].weight)
     exported = to_export_form(copy.deepcopy(model))
     assert isinstance(exported["table"], ExportEmbedding)
+    assert (exported["table"].num_embeddings, exported["table"].embedding_dim) == (5, 3)
     assert type(exported["head"]) is nn.Linear
     assert not list(exported["head"].children())
     assert torch.equal(exported["head"].weight, model["head"].weight)
@@ -90,5 +92,5 @@ def test_convolutions_keep_their_geometry() -> None:
     model = nn.Sequential(nn.Conv2d(4, 6, 3, stride=2, padding=1, dilation=2, groups=2))
     exported = to_export_form(calibrated(model, torch.randn(2, 4, 9, 9)))[0]
     assert isinstance(exported, ExportConv2d)
-    geometry = exported.geometry
-    assert (geometry.stride, geometry.padding, geometry.dilation, geometry.groups) == ((2, 2), (1, 1), (2, 2), 2)
+    assert (exported.stride, exported.padding, exported.dilation, exported.groups) == ((2, 2), (1, 1), (2, 2), 2)
+    assert (exported.in_channels, exported.out_channels, exported.kernel_size) == (4, 6, (3, 3))
