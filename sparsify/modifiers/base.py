@@ -15,8 +15,17 @@ from sparsify.errors import Problem, RecipeError
 from sparsify.pruning.shrink import Shrinkage
 from sparsify.select import select_parameters
 
+_WORDS = dict.fromkeys(("yes", "on", "true", "y"), "true") | dict.fromkeys(("no", "off", "false", "n"), "false")
 
-def _flag(value: object) -> object:
+
+def boolean(value: object) -> object:
+    """``True`` or ``False`` of a boolean, 0 or 1; any other value as it is.
+
+    Raises:
+        ValueError: A word that YAML once read as a boolean, or ``true`` in quotes; it says what to write.
+    """
+    if isinstance(value, str) and (meant := _WORDS.get(value.strip().lower())):
+        raise ValueError(f"write {meant}, without quotes: other words such as yes, no, on and off are text")
     return bool(value) if isinstance(value, int | float) and value in (0, 1) else value
 
 
@@ -28,7 +37,7 @@ def reached(epoch: float, time: float) -> bool:
     return epoch >= time - _SLACK
 
 
-Flag = Annotated[bool, BeforeValidator(_flag)]
+Flag = Annotated[bool, BeforeValidator(boolean)]
 """A boolean that recipes may also write as 0 or 1."""
 
 

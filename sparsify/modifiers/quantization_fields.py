@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sparsify.modifiers.base import boolean
 from sparsify.quantization.observers import MOMENTUM
 from sparsify.quantization.qparams import (
     ACTIVATION,
@@ -174,8 +175,18 @@ def _format(part: str, args: Any, missing: list[str], *, symmetric: bool) -> _Fo
     strategy = args.get("strategy")
     if strategy not in (None, "tensor", "channel", "group"):
         raise ValueError(f"{part}: strategy must be 'tensor', 'channel' or 'group', got {strategy!r}")
-    symmetric = bool(args.get("symmetric", symmetric))
+    symmetric = _symmetric(part, args.get("symmetric"), symmetric)
     return _Format(symmetric, strategy, bits, _group(part, args.get("group_size"), strategy, symmetric))
+
+
+def _symmetric(part: str, value: Any, default: bool) -> bool:
+    try:
+        found = default if _absent(value) else boolean(value)
+    except ValueError as error:
+        raise ValueError(f"{part}: symmetric: {error}") from None
+    if not isinstance(found, bool):
+        raise ValueError(f"{part}: symmetric is true or false, got {value!r}")
+    return found
 
 
 def _group(part: str, size: Any, strategy: str | None, symmetric: bool) -> int | None:

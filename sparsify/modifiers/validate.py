@@ -178,11 +178,18 @@ class _Entry:
         words = re.findall(r"\w+", message)
         field = next((word for word in words if word in self.written), None)
         if field is None:
-            return ()
+            return self._part_named_by(words)
         inner = next((word for word in words if (self._name(field), word) in self.spec.marks), None)
         if inner is None:
             return (field,)
         return (field, inner, "__key__") if " has no " in message else (field, inner)
+
+    def _part_named_by(self, words: Sequence[str]) -> FieldPath:
+        """The one innermost part of a field that lies where words lead, as ``weights: symmetric`` of a scheme does."""
+        inside = [p for p in self.spec.marks if len(p) > 1 and p[-1] != "__key__" and set(p[1:]) <= set(words)]
+        deepest = max(map(len, inside), default=0)
+        found = [path for path in inside if len(path) == deepest]
+        return found[0] if len(found) == 1 else ()
 
     def _unknown(self, name: str, loc: FieldPath) -> Problem:
         place = (*loc[:1], "__key__")

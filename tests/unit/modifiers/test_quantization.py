@@ -186,6 +186,8 @@ def test_values_and_times() -> None:
         ({"scheme": {"weights": {"strategy": "row"}}}, "'tensor', 'channel' or 'group'"),
         ({"scheme": {"weights": {"strategy": "group"}}}, "group_size is a whole number"),
         ({"scheme": {"weights": {"group_size": 32}}}, "belongs to symmetric weights"),
+        ({"scheme": {"weights": {"symmetric": "off"}}}, "weights: symmetric: write false, without quotes"),
+        ({"scheme": {"weights": {"symmetric": 2}}}, "weights: symmetric is true or false, got 2"),
         ({"scheme": {"input_activations": {"strategy": "group", "group_size": 2}}}, "belongs to symmetric weights"),
         ({"scheme": {"output_activations": {"bits": 8}}}, "did you mean num_bits"),
         # What is not built must not hide a mistake further on.
