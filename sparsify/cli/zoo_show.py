@@ -11,10 +11,10 @@ from rich.text import Text
 
 from sparsify.cli import common
 from sparsify.cli.zoo_facts import facts, file_records, measured
-from sparsify.errors import InputError
+from sparsify.errors import InputError, ZooError
 from sparsify.zoo.entry import Entry
 from sparsify.zoo.layout import nearest
-from sparsify.zoo.registry import entries
+from sparsify.zoo.registry import listed_entries
 from sparsify.zoo.verification import Checked
 
 
@@ -23,15 +23,18 @@ def show_list(pattern: str | None) -> int:
 
     Raises:
         InputError: None does; names the nearest.
+        ZooError: The entries of a root cannot be listed; those of the others are printed first.
     """
-    known = entries()
+    known, errors = listed_entries()
     found = [stub for stub in known if _matches(stub, pattern)]
+    for stub in found:
+        print(stub)
+    if errors:
+        raise ZooError("\n".join(f"not all entries could be listed: {error}" for error in errors))
     if not found:
         near = nearest(pattern or "", known)
         hint = f"; nearest: {', '.join(near)}" if near else ""
         raise InputError(f"no entry matches {pattern!r} among {len(known)}{hint}")
-    for stub in found:
-        print(stub)
     return 0
 
 

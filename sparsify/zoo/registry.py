@@ -79,14 +79,25 @@ def resolve_model(stub: str) -> Path:
 
 
 def entries() -> list[str]:
-    """Stubs of everything found under the roots, sorted; a root that does not answer has none."""
+    """Stubs of everything found under the roots, sorted; a root that does not answer, or not with an index, has none."""
+    found, errors = listed_entries()
+    for error in errors:
+        logger.warning("%s", error)
+    return found
+
+
+def listed_entries() -> tuple[list[str], list[ZooError]]:
+    """As ``entries``, with what is wrong with roots whose entries cannot be listed; of those out of reach a warning."""
     found: set[str] = set()
+    errors: list[ZooError] = []
     for root in roots():
         try:
             found |= set(root.stubs())
         except ZooUnreachable as error:
             logger.warning("%s", error)
-    return sorted(found)
+        except ZooError as error:
+            errors.append(error)
+    return sorted(found), errors
 
 
 def entry_in(folder: Path) -> Entry | None:
@@ -187,11 +198,9 @@ def _unresolved(stub: Stub, kind: str, poorer: list[Entry], searched: list[str],
         inside = ", ".join(sorted(entry.files)[:10]) if len(entry.files) <= 10 else entry.contents()
         lines.append(f"{entry.root.shown}/{entry.listing.path} has no {wanted}; in it: {inside}")
     lines.append(f"searched: {', '.join(searched)} (--zoo or {VARIABLE} adds roots)")
-    try:
-        near = nearest(stub.base, [name for name in entries() if name != stub.base])
-    except ZooError as error:
-        near = []
-        lines.append(f"not all entries could be listed: {error}")
+    known, errors = listed_entries()
+    lines += [f"not all entries could be listed: {error}" for error in errors]
+    near = nearest(stub.base, [name for name in known if name != stub.base])
     if near:
         lines.append(f"nearest: {', '.join(near)}")
     if alias is not None and "://" in alias.to:

@@ -210,3 +210,20 @@ def test_each_command_describes_itself(command: str, capsys: pytest.CaptureFixtu
     assert zoo.main([command, "--help"]) == 0
     shown = capsys.readouterr().out
     assert f"example:\n  sparsify-zoo {command}" in shown
+
+
+@pytest.mark.parametrize("index", [b"<html>", b"[]", b'{"stubs": 3}', b"\xff\xfe"])
+def test_list_goes_on_behind_a_root_without_an_index(
+    index: bytes, trained: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sparsify.zoo.filesystem import Remote
+
+    assert publish(trained, root, "--no_metrics") == 0
+    url = f"memory://{tmp_path.name}"
+    Remote(url, {}).write(index, "index.json")
+    capsys.readouterr()
+    for flags in (["--zoo", url], ["tiny-x", "--zoo", url]):
+        assert zoo.main(["list", *flags]) == 2
+        out, err = capsys.readouterr()
+        assert STUB in out.split()
+        assert f"not all entries could be listed: {url}/index.json: not " in err
