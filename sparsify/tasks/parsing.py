@@ -35,8 +35,10 @@ class Parser(HfArgumentParser):
         """Parse ``argv``.
 
         Raises:
-            InputError: An unknown flag (the nearest one is named), or a value that does not fit.
+            InputError: An unknown flag (the nearest one is named), a value that does not fit, or two values under two
+                names of one flag.
         """
+        self._check_spellings(argv)
         try:
             *parsed, rest = self.parse_args_into_dataclasses(
                 list(argv), return_remaining_strings=True, look_for_args_file=False
@@ -49,6 +51,15 @@ class Parser(HfArgumentParser):
         _suit_surroundings(training, explicit)
         return Arguments(model, data, recipe, training, explicit, pruning, distillation, quantization)
 
+    def _check_spellings(self, argv: Sequence[str]) -> None:
+        given = _given(argv)
+        for action in self._actions:
+            names = dict.fromkeys(map(_underscored, action.option_strings))
+            found = {name: given[name] for name in names if name in given}
+            if len(set(found.values())) > 1:
+                both = " and ".join(" ".join([name, *values]) for name, values in found.items())
+                raise InputError(f"{both}: they are two names of one flag; give one of them")
+
     def _unknown(self, rest: Sequence[str]) -> str:
         flags = [token for token in rest if token.startswith("--")]
         if not flags:
@@ -57,6 +68,24 @@ class Parser(HfArgumentParser):
         near = difflib.get_close_matches(flags[0].split("=")[0].replace("-", "_").replace("__", "--", 1), known, n=1)
         hint = f"; did you mean {near[0]}?" if near else "; --help-all lists those there are"
         return f"unknown flag {flags[0]}{hint}"
+
+
+def _underscored(option: str) -> str:
+    return option[:2] + option[2:].replace("-", "_")
+
+
+def _given(argv: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Values of each flag, by its name with underscores; of one that comes twice the last."""
+    found: dict[str, tuple[str, ...]] = {}
+    name = ""
+    for token in argv:
+        if token.startswith("--"):
+            option, equals, value = token.partition("=")
+            name = _underscored(option)
+            found[name] = (value,) if equals else ()
+        elif name:
+            found[name] += (token,)
+    return found
 
 
 def _suit_surroundings(training: TrainingArguments, explicit: frozenset[str]) -> None:

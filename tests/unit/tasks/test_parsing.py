@@ -42,6 +42,25 @@ def test_mistakes_name_the_flag(tmp_path: Path, flags: tuple[str, ...], told: st
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ("--max_seq_length 128 --max_length 64", "--max_seq_length 128 and --max_length 64: they are two names of one"),
+        ("--max_length=64 --max_seq_length 128", "--max_seq_length 128 and --max_length 64"),
+        ("--max-length 64 --max-seq-length 128", "--max_seq_length 128 and --max_length 64"),
+        ("--pruning_type magnitude --pruning_approach snip", "--pruning_type magnitude and --pruning_approach snip"),
+        ("--metric f1 --metric_name eval_f1", "--metric f1 and --metric_name eval_f1"),
+    ],
+)
+def test_two_values_under_two_names_of_a_flag(tmp_path: Path, flags: str, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        parsed(tmp_path, *flags.split())
+
+
+def test_one_value_under_two_names_of_a_flag(tmp_path: Path) -> None:
+    assert parsed(tmp_path, "--max_seq_length", "64", "--max_length=64").data.max_seq_length == 64
+
+
 @pytest.mark.parametrize(("task", "tagged"), [("ner", "ner"), ("token-classification", "ner"), ("POS", "pos")])
 @pytest.mark.parametrize("flag", ["--task", "--task_name"])
 def test_task_names_what_is_tagged(tmp_path: Path, flag: str, task: str, tagged: str) -> None:
