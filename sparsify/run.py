@@ -263,6 +263,8 @@ class TrainingRun:
             return None
         if not phase.started:
             return f"{modifier.title} begins at epoch {modifier.start:g}"
+        if to_come := modifier.to_come(self.clock, self._begun):
+            return f"{modifier.title}: {to_come}"
         if phase.end is not None and phase.due_after(self._begun):
             return f"{modifier.title} ends at epoch {modifier.end:g}"
         return None

@@ -266,6 +266,15 @@ class Modifier(BaseModel):
         """What is in force at ``epoch`` of the run, by name (``sparsity``, ...), for logs and plans."""
         return {}
 
+    def to_come(self, clock: Clock, reached: int) -> str | None:
+        """What it has begun and not yet done, where training stops early; None: nothing, or only its end.
+
+        Args:
+            clock: Of the run.
+            reached: The last step whose events have fired.
+        """
+        return None
+
     def matched(self, model: nn.Module) -> tuple[str, ...]:
         """Names of the parameters of ``model`` that it would act on; of their values nothing is read.
 

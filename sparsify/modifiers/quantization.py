@@ -224,6 +224,16 @@ class QuantizationModifier(Modifier):
         times = [self.start, self.frozen_from, self.norms_frozen_from]
         return sorted({clock.total_steps, *(min(clock.step_of(t), clock.total_steps) for t in times if t is not None)})
 
+    def to_come(self, clock: Clock, reached: int) -> str | None:
+        """Ranges that still follow the data, or are trained; batch norms that still learn."""
+        parts, frozen, norms = [], self.frozen_from, self.norms_frozen_from
+        until = "the run's end" if frozen is None else f"epoch {frozen:g}"
+        if self._phase in (OBSERVING, LEARNING):
+            parts.append(f"ranges still move and stop at {until}")
+        if norms is not None and not self._norms_frozen:
+            parts.append(f"batch norms still learn and stop at epoch {norms:g}")
+        return ", ".join(parts) or None
+
     def values(self, epoch: float) -> dict[str, float]:
         """``quantization``: 0 off, 1 observing, 2 frozen."""
         frozen = self.frozen_from is not None and reached(epoch, self.frozen_from)

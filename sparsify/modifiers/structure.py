@@ -69,9 +69,17 @@ class LayerThinningModifier(Modifier):
 
     def update_steps(self, clock: Clock) -> list[int]:
         """The steps of its epochs, and the run's end."""
-        times = [self.start] if self.start_epoch >= 0 else []
-        times += [self._offset + epoch for epoch in self.update_epochs]
-        return sorted({clock.total_steps, *(min(clock.step_of(time), clock.total_steps) for time in times)})
+        return sorted({clock.total_steps, *(min(clock.step_of(time), clock.total_steps) for time in self._times())})
+
+    def _times(self) -> list[float]:
+        begin = [self.start] if self.start_epoch >= 0 else []
+        return begin + [self._offset + epoch for epoch in self.update_epochs]
+
+    def to_come(self, clock: Clock, reached: int) -> str | None:
+        """Removals at its epochs; the one at the run's end counts where there is no other."""
+        times = self._times() or [clock.epoch_of(clock.total_steps)]
+        later = [time for time in times if clock.step_of(time) > reached]
+        return f"removes what is dead at epoch {min(later):g}" if later else None
 
     def values(self, epoch: float) -> dict[str, float]:
         """``removals``: how often something was removed."""

@@ -75,6 +75,57 @@ def test_a_loop_that_runs_to_its_end_is_told_nothing(caplog: pytest.LogCaptureFi
     assert "training stopped" not in caplog.text
 
 
+def stopped(recipe: str, steps: int) -> list[str]:
+    """What a run that stops after ``steps`` says that the model lacks."""
+    world = World("modifiers:\n" + recipe)
+    with world.manager.attach(world.model, world.optimizer, STEPS_PER_EPOCH, epochs=EPOCHS) as run:
+        for number in range(steps):
+            step(world, number)
+        return run.unfinished()
+
+
+QUANTIZE = "  - !QuantizationModifier {{start_epoch: 0.5{}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("fields", "steps", "said"),
+    [
+        (", disable_quantization_observer_epoch: 1.5", 6, "ranges still move and stop at epoch 1.5"),
+        (", disable_quantization_observer_epoch: 1.5", 7, None),
+        (", end_epoch: 1.5", 6, "ranges still move and stop at epoch 1.5"),
+        (", end_epoch: 1.5", 7, None),
+        ("", 11, "ranges still move and stop at the run's end"),
+        ("", 12, None),
+        (", learned_step_size: true, disable_quantization_observer_epoch: 2.0", 5, "stop at epoch 2"),
+        (
+            ", disable_quantization_observer_epoch: 1.0, freeze_bn_stats_epoch: 2.0",
+            5,
+            "batch norms still learn and stop at epoch 2",
+        ),
+        (
+            ", disable_quantization_observer_epoch: 1.0, freeze_bn_stats_epoch: 2.0",
+            3,
+            "ranges still move and stop at epoch 1, batch norms still learn and stop at epoch 2",
+        ),
+        (", disable_quantization_observer_epoch: 1.0, freeze_bn_stats_epoch: 2.0", 9, None),
+        (", disable_quantization_observer_epoch: 1.5", 1, "begins at epoch 0.5"),
+    ],
+)
+def test_quantization_that_stops_before_its_ranges_do_is_told(fields: str, steps: int, said: str | None) -> None:
+    lacks = stopped(QUANTIZE.format(fields), steps)
+    assert [line.endswith(said) for line in lacks] == [True] if said else lacks == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "steps", "epoch"),
+    [("{start_epoch: 1.0, update_epochs: [2.0]}", 6, 2), ("{start_epoch: 1.0, update_epochs: [2.0]}", 10, None),
+     ("{}", 6, 3), ("{start_epoch: 1.0}", 6, None)],
+)  # fmt: skip
+def test_removals_that_are_still_to_come_are_told(fields: str, steps: int, epoch: int | None) -> None:
+    lacks = stopped(f"  - !LayerThinningModifier {fields}\n", steps)
+    assert [line.endswith(f"removes what is dead at epoch {epoch}") for line in lacks] == ([True] if epoch else [])
+
+
 def test_pruning_that_is_done_lacks_nothing_when_the_run_stops() -> None:
     world = World(GM)
     with world.manager.attach(world.model, world.optimizer, STEPS_PER_EPOCH, epochs=EPOCHS) as run:
