@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sparsify.errors import InputError
-from sparsify.pruning.order import keep_highest
+from sparsify.pruning.order import keep_highest, on_one_device
 
 _SURE = torch.finfo(torch.float32).min
 """Score of a unit that its layer's least sparsity asks for: behind those that are gone already, before all others."""
@@ -83,10 +83,9 @@ def _bound(units: Tensor, bounds: tuple[float, float]) -> Tensor:
 
 def _keep_nearest(parts: Sequence[Tensor], sizes: Sequence[int], total: int) -> list[Tensor]:
     """Units of different sizes: the lowest go, for the number of weights nearest to ``total``."""
-    units = torch.cat(list(parts))
-    weights = torch.cat(
-        [torch.full_like(part, size, dtype=torch.int64) for part, size in zip(parts, sizes, strict=True)]
-    )
+    units = torch.cat(on_one_device(parts))
+    lengths = [len(part) for part in parts]
+    weights = torch.tensor(sizes, device=units.device).repeat_interleave(torch.tensor(lengths, device=units.device))
     order = units.argsort(stable=True)
     gone = torch.cat([weights.new_zeros(1), weights[order].cumsum(0)])
     count = int((gone - total).abs().argmin())
@@ -97,4 +96,4 @@ def _keep_nearest(parts: Sequence[Tensor], sizes: Sequence[int], total: int) -> 
             count = max(count, first)
     kept = torch.ones_like(units, dtype=torch.bool)
     kept[order[:count]] = False
-    return list(torch.split(kept, [len(part) for part in parts]))
+    return [keep.to(part.device) for keep, part in zip(torch.split(kept, lengths), parts, strict=True)]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sparsify.errors import InputError
 from sparsify.pruning.global_choice import keep_global
-from sparsify.pruning.order import all_finite, keep_highest
+from sparsify.pruning.order import all_finite, keep_highest, on_one_device
 from sparsify.pruning.patterns import REDUCTIONS, Pattern, check_fit, parse_pattern
 
 RATIO_SLACK = 1e-2  # recipes write 0.67 for 1:3
@@ -94,12 +94,12 @@ def partial_masks(
         By name: ``held`` with ``count`` more weights masked, weight by weight, whatever the pattern.
     """
     going = {name: (held[name] & ~mask) if name in held else ~mask for name, mask in coming.items()}
-    flat = torch.cat([scores[name][open_] for name, open_ in going.items()])
+    flat = torch.cat(on_one_device([scores[name][open_] for name, open_ in going.items()]))
     kept = torch.split(_keep(flat, min(count, len(flat))), [int(open_.sum()) for open_ in going.values()])
     result = {}
     for (name, open_), stays in zip(going.items(), kept, strict=True):
         result[name] = held[name].clone() if name in held else torch.ones_like(open_)
-        result[name][open_] = stays
+        result[name][open_] = stays.to(open_.device)
     return result
 
 

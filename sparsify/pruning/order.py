@@ -1,4 +1,4 @@
-"""Order statistics over several tensors at once, without joining or sorting them."""
+"""Order statistics over several tensors at once, on any devices, without joining or sorting them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def keep_highest(parts: Sequence[Tensor], count: int) -> list[Tensor]:
     if count <= 0 or count >= total:
         return [torch.full_like(part, count <= 0, dtype=torch.bool) for part in parts]
     threshold = kth_smallest(parts, count)
-    kept = [part > threshold for part in parts]
+    kept = [part > threshold.to(part.device) for part in parts]
     staying = total - count - sum(int(torch.count_nonzero(keep)) for keep in kept)  # of those equal to the threshold
     for part, keep in zip(reversed(parts), reversed(kept), strict=True):
         if staying > 0:
-            tied = (part == threshold).nonzero().squeeze(1)[-staying:]
+            tied = (part == threshold.to(part.device)).nonzero().squeeze(1)[-staying:]
             keep[tied] = True
             staying -= len(tied)
     return kept
@@ -46,19 +46,23 @@ def kth_smallest(parts: Sequence[Tensor], k: int) -> Tensor:
         k: Between 1 and the number of values.
 
     Returns:
-        A float32 scalar.
+        A float32 scalar, on the device of the first part.
     """
-    bin_, before = _find((_upper(part) for part in parts), k)
-    near = torch.cat([part[_upper(part) == bin_] for part in parts])
+    home = parts[0].device
+    bin_, before = _find((_upper(part) for part in parts), k, home)
+    near = torch.cat(on_one_device([part[_upper(part) == bin_] for part in parts]))
     lower = _lower(near)
-    exact, _ = _find([lower], k - before)
+    exact, _ = _find([lower], k - before, home)
     return near[(lower == exact).to(torch.uint8).argmax()]
 
 
-def _find(codes: Iterable[Tensor], k: int) -> tuple[int, int]:
+def _find(codes: Iterable[Tensor], k: int, home: torch.device) -> tuple[int, int]:
     """The k-th smallest of integers below 65536, and how many are smaller."""
-    below = sum((torch.bincount(code, minlength=_BINS) for code in codes), torch.zeros((), dtype=torch.int64)).cumsum(0)
-    found = int(torch.searchsorted(below, torch.tensor(k, device=below.device)))
+    counts = torch.zeros(_BINS, dtype=torch.int64, device=home)
+    for code in codes:
+        counts += torch.bincount(code, minlength=_BINS).to(home)
+    below = counts.cumsum(0)
+    found = int(torch.searchsorted(below, torch.tensor(k, device=home)))
     return found, int(below[found - 1]) if found else 0
 
 
@@ -72,6 +76,11 @@ def _lower(part: Tensor) -> Tensor:
     """Lower half of each value's bits, 0 to 65535, rising with the value among those of one upper half."""
     bits = part.contiguous().view(torch.int32)
     return torch.where(bits < 0, ~bits, bits) & 0xFFFF
+
+
+def on_one_device(parts: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors, all on the device of the first: a model's layers may lie on several."""
+    return [part.to(parts[0].device) for part in parts]
 
 
 def all_finite(tensor: Tensor) -> bool:

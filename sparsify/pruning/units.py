@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsify.pruning.masks import Scope
+from sparsify.pruning.order import on_one_device
 from sparsify.pruning.slots import Slot, Structure, weight_of
 from sparsify.pruning.structures import unit_parameters
 
@@ -20,9 +21,9 @@ def dead_units(model: nn.Module, structure: Structure) -> Tensor:
         Bool [units].
     """
     unread = [~_any_nonzero(weight_of(model.get_submodule(s.module)), s) for s in structure.readers]
-    dead = torch.stack(unread).all(dim=0)
+    dead = torch.stack(on_one_device(unread)).all(dim=0)
     if structure.source is not None:
-        dead |= _silent(model.get_submodule(structure.source.module), structure.source)
+        dead |= _silent(model.get_submodule(structure.source.module), structure.source).to(dead.device)
     return dead
 
 
@@ -54,7 +55,7 @@ def unit_scores(model: nn.Module, structure: Structure) -> Tensor:
     """
     weights = [(slot, p) for slot, p, name in unit_parameters(model, structure) if p.ndim > 1]
     norms = [_by_unit(p.detach().float(), slot).square().mean(dim=1).sqrt() for slot, p in weights]
-    return torch.stack(norms).mean(dim=0)
+    return torch.stack(on_one_device(norms)).mean(dim=0)
 
 
 @torch.no_grad()
@@ -73,7 +74,7 @@ def unit_gradients(model: nn.Module, structure: Structure) -> Tensor | None:
         if weight.grad is None:
             return None
         part = _by_unit(weight.detach().float() * weight.grad.float(), slot).sum(dim=1)
-        total = part if total is None else total + part
+        total = part if total is None else total + part.to(total.device)
     return None if total is None else total.abs()
 
 
@@ -93,9 +94,10 @@ def keep_units(scores: Mapping[str, Tensor], going: Mapping[str, int], scope: Sc
     if not scores:
         return {}
     guarded = [score.index_fill(0, score.argmax(), torch.inf) for score in scores.values()]
-    flat = torch.cat(guarded)
+    flat = torch.cat(on_one_device(guarded))
     kept = _without_lowest(flat, min(sum(going.values()), len(flat) - len(scores)))
-    return dict(zip(scores, torch.split(kept, [len(score) for score in scores.values()]), strict=True))
+    parts = torch.split(kept, [len(score) for score in scores.values()])
+    return {name: part.to(score.device) for (name, score), part in zip(scores.items(), parts, strict=True)}
 
 
 def _without_lowest(scores: Tensor, count: int) -> Tensor:

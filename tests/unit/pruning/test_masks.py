@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from torch import Tensor
 from sparsify.errors import InputError
 from sparsify.pruning import compute_masks
 from sparsify.pruning.masks import partial_masks
+from tests.helpers.devices import PlayedDevices, placed
 
 PATTERNS: list[str | list[int]] = ["unstructured", "block4", [4, 1], [2, 2], "2:4", "1:4", [1, -1]]
 
@@ -316,3 +319,25 @@ def test_a_layer_without_elements_has_nothing_to_prune(pattern: str, scope: str,
         assert torch.equal(masks["full"], alone["full"])
         assert partial_masks(scores, {}, masks, 3)["full"].logical_not().sum() == 3
         assert compute_masks({"empty": scores["empty"]}, 0.5, pattern, scope, pad=pad)["empty"].shape == shape  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("scope", ["layer", "global"])
+@pytest.mark.parametrize("pattern", ["unstructured", "4x1", "2:4", "filter", "channelx1"])
+def test_layers_on_several_devices_are_pruned_as_on_one(pattern: str, scope: str) -> None:
+    torch.manual_seed(0)
+    here = {f"w{i}": torch.rand(8, 4 + 4 * (i % 3)) for i in range(6)}
+
+    def spread(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        places = itertools.cycle(["xla:0", "xla:1", "cpu"])
+        return {name: placed(tensor, place) for (name, tensor), place in zip(tensors.items(), places, strict=False)}
+
+    def masks(scores: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+        some = compute_masks(scores, 0.2, pattern, scope)  # type: ignore[arg-type]
+        more = compute_masks(scores, 0.5, pattern, scope, "mean", 0.1, 0.9, held=some)  # type: ignore[arg-type]
+        return [some, more, partial_masks(scores, some, more, 9)]
+
+    with PlayedDevices():
+        there = spread(here)
+        for expected, found in zip(masks(here), masks(there), strict=True):
+            assert all(found[name].device == there[name].device for name in here)
+            assert all(torch.equal(expected[name], placed(found[name], "cpu")) for name in here)

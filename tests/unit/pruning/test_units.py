@@ -10,6 +10,7 @@ from torch import nn
 
 from sparsify.pruning.structures import find_structures
 from sparsify.pruning.units import dead_units, keep_units, unit_gradients, unit_scores, weight_masks
+from tests.helpers.devices import PlayedDevices, placed
 from tests.helpers.models import tiny_classifier, token_batch
 
 
@@ -108,3 +109,32 @@ def test_masks_of_weights_that_two_structures_cut_keep_what_both_keep() -> None:
     assert torch.equal(masks["2.weight"], rows[:, None] & columns)
     assert torch.equal(masks["2.bias"], rows)
     assert set(masks) == {"0.weight", "0.bias", "2.weight", "2.bias", "4.weight"}
+
+
+def test_layers_on_several_devices_have_the_units_that_they_have_on_one() -> None:
+    model, apart = mlp(), mlp()
+    with torch.no_grad():
+        for made in (model, apart):
+            made[2].weight[:, 1] = 0
+            made[0].weight[2] = 0
+            made[0].bias[2] = 0
+    inputs = torch.randn(6, 3)
+    for made in (model, apart):
+        made(inputs).sum().backward()
+    with PlayedDevices():
+        for layer, place in ((apart[0], "xla:0"), (apart[2], "xla:1")):
+            for name, parameter in list(layer.named_parameters()):
+                there = nn.Parameter(placed(parameter.detach(), place))
+                there.grad = placed(parameter.grad, place)
+                setattr(layer, name, there)
+        structures = find_structures(model)
+        for of_units in (dead_units, unit_scores, unit_gradients):
+            for structure in structures:
+                assert torch.equal(of_units(model, structure), placed(of_units(apart, structure), "cpu"))
+        scores = {s.name: unit_scores(model, s) for s in structures}
+        there = {s.name: unit_scores(apart, s) for s in structures}
+        going = dict.fromkeys(scores, 2)
+        found = keep_units(there, going, "global")
+        assert {name: found[name].device for name in found} == {name: there[name].device for name in there}
+        expected = keep_units(scores, going, "global")
+        assert all(torch.equal(expected[name], placed(found[name], "cpu")) for name in scores)
