@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from sparsify.errors import InputError, first_line
 from sparsify.export.graph import FloatOp, operators, vocabulary
+from sparsify.export.positions import usable_positions
 from sparsify.export.session import cpu_features, fixed_shape, open_session
 
 Inputs = dict[str, NDArray[np.int64]]
@@ -250,8 +251,9 @@ def _check_shape(target: _Target, batch: int, length: int) -> None:
     for name, wanted, fixed in zip(("batch", "length"), (batch, length), target.shape, strict=True):
         if fixed is not None and fixed != wanted:
             raise InputError(f"{target.name}: its {name} is fixed to {fixed}, not {wanted}: pass --{name} {fixed}.")
-    limit = target.config.get("max_position_embeddings")
-    if isinstance(limit, int) and 0 < limit < length:
+    config = target.config
+    limit = usable_positions(*(config.get(n) for n in ("model_type", "max_position_embeddings", "pad_token_id")))
+    if limit is not None and limit < length:
         raise InputError(f"{target.name}: takes at most {limit} tokens, got --length {length}.")
 
 

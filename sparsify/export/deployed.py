@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsify.errors import InputError
+from sparsify.export.positions import stated_length, usable_positions
 from sparsify.export.session import fixed_shape, metadata, open_session
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -60,7 +61,7 @@ class Deployment:
         self.size = self._batch or batch_size
 
     def _limit(self) -> int:
-        """Longest input that file or config states."""
+        """Longest input that the file states, else what config and tokenizer do."""
         stated = self.facts.get("max_length")
         if stated:
             if not stated.isdecimal() or int(stated) < 1:
@@ -68,8 +69,12 @@ class Deployment:
                     f"{self.folder / 'model.onnx'}: its max_length is {stated!r}, no number of tokens: export it again."
                 )
             return int(stated)
-        positions = self.config.get("max_position_embeddings")
-        return positions if isinstance(positions, int) and positions > 0 else _USUAL_LENGTH
+        config = self.config
+        held = (config.get(name) for name in ("model_type", "max_position_embeddings", "pad_token_id"))
+        limit = usable_positions(*held) or _USUAL_LENGTH
+        path = self.folder / "tokenizer_config.json"
+        named = _json(path).get("model_max_length") if path.is_file() else None
+        return min(limit, stated_length(named) or limit)
 
     @classmethod
     def of(cls, deployment: str | Path | Deployment, **options: Any) -> Deployment:

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from sparsify.errors import InputError
+from sparsify.export.positions import stated_length, usable_positions
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +53,9 @@ TASKS: tuple[Task, ...] = (
     Task("masked_language_modeling", "ForMaskedLM", ("logits",), ("mlm", "masked_lm", "fill_mask"), classes=False),
 )
 
+_USUAL = 512
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 """Graph inputs, in their order; a model may lack some."""
-# Position 0 of these models is pad_token_id + 1, so that many rows of the table are never used.
-_OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet", "longformer", "data2vec-text", "xlm-roberta-xl"}
-_UNBOUNDED = 1_000_000
 
 
 def task_by_name(name: str) -> Task:
@@ -119,12 +118,6 @@ def input_names(model: nn.Module, tokenizer: Any = None) -> list[str]:
 
 def max_length(config: Any, tokenizer: Any = None) -> int:
     """Longest input in tokens (special ones included) that the model takes, 512 where nothing bounds it."""
-    limits = [512]
     positions = getattr(config, "max_position_embeddings", None)
-    if isinstance(positions, int) and positions > 0:
-        offset = (config.pad_token_id or 0) + 1 if config.model_type in _OFFSET_POSITIONS else 0
-        limits = [positions - offset]
-    stated = getattr(tokenizer, "model_max_length", None)
-    if isinstance(stated, int) and 0 < stated < _UNBOUNDED:
-        limits.append(stated)
-    return min(limits)
+    limit = usable_positions(config.model_type, positions, getattr(config, "pad_token_id", None)) or _USUAL
+    return min(limit, stated_length(getattr(tokenizer, "model_max_length", None)) or limit)

@@ -91,6 +91,8 @@ class TestLimits:
             ({}, without("max_position_embeddings"), ("b", "s"), 512),
             ({}, CONFIG | {"max_position_embeddings": -1}, ("b", "s"), 512),
             ({}, CONFIG | {"max_position_embeddings": "x"}, ("b", "s"), 512),
+            ({}, {"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}, ("b", "s"), 512),
+            ({}, {"model_type": "xlm-roberta", "max_position_embeddings": 514}, ("b", "s"), 512),
             ({"max_length": "24"}, CONFIG, ("b", 16), 16),
             ({"max_length": "24"}, CONFIG, ("b", 64), 24),
         ],
@@ -99,6 +101,12 @@ class TestLimits:
         self, facts: dict[str, str], config: Any, shape: tuple[Any, Any], limit: int, tmp_path: Path
     ) -> None:
         assert Deployment(deployment(tmp_path, facts, config, shape)).max_length == limit
+
+    @pytest.mark.parametrize(("stated", "limit"), [(30, 30), (int(1e30), 40), (99, 40), (None, 40)])
+    def test_a_tokenizers_word_counts_where_the_file_has_none(self, stated: int, limit: int, tmp_path: Path) -> None:
+        folder = deployment(tmp_path)
+        (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": stated}))
+        assert Deployment(folder).max_length == limit
 
     @pytest.mark.parametrize("stated", ["x", "0", "-3", "512.0"])
     def test_a_length_that_is_none(self, stated: str, tmp_path: Path) -> None:
