@@ -193,5 +193,20 @@ def _restore_quantizers(model: nn.Module, saved: dict[str, Tensor], folder: Path
             f"{folder}: {wrong[0]} has the shape {list(saved[wrong[0]].shape)}, its recipe asks for"
             f" {list(own[wrong[0]].shape)}: was the recipe changed after training?"
         )
+    _check_scales({name: saved[name] for name in wanted if name.endswith(".scale")}, folder)
     model.load_state_dict({name: saved[name] for name in wanted}, strict=False)
     enable_calibrated(model)
+
+
+def _check_scales(scales: Mapping[str, Tensor], folder: Path) -> None:
+    """Refuse what no range gives: 0 everywhere is a quantizer that never saw one, any other is above 0."""
+    bad = sorted(name for name, s in scales.items() if s.any() and not (torch.isfinite(s) & (s > 0)).all())
+    if bad:
+        layer, _, quantizer = bad[0].removesuffix(".scale").rpartition(".")
+        values = scales[bad[0]].float().flatten()
+        value = values[~(torch.isfinite(values) & (values > 0))][0]
+        others = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        raise InputError(
+            f"{folder}: {layer}: the scale of its {quantizer} is {value:g}, no number above 0{others}: the weights are"
+            " damaged, or training diverged"
+        )

@@ -242,6 +242,33 @@ class TestWhatIsRefused:
         with pytest.raises(StateError, match=told):
             load_model(quantized)
 
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), -0.5, 0.0])
+    def test_a_scale_that_no_range_gives(self, value: float, quantized: Path) -> None:
+        def spoil(state: dict[str, torch.Tensor]) -> None:
+            state[f"{QUERY}.weight_fq.scale"][3] = value
+
+        change(quantized, spoil)
+        with pytest.raises(InputError, match=rf"{QUERY}: the scale of its weight_fq is {value:g}, no number above 0: "):
+            load_model(quantized)
+
+    def test_several_such_scales(self, quantized: Path) -> None:
+        def spoil(state: dict[str, torch.Tensor]) -> None:
+            for name in state:
+                if name.endswith("input_fq.scale"):
+                    state[name].fill_(float("nan"))
+
+        change(quantized, spoil)
+        with pytest.raises(InputError, match=r"the scale of its input_fq is nan, no number above 0 \(and \d+ more\)"):
+            load_model(quantized)
+
+    def test_a_quantizer_that_never_saw_a_range_stays_off(self, quantized: Path) -> None:
+        def forget(state: dict[str, torch.Tensor]) -> None:
+            state[f"{QUERY}.weight_fq.scale"].zero_()
+
+        change(quantized, forget)
+        found: Any = load_model(quantized).get_submodule(f"{QUERY}.weight_fq")
+        assert not found.enabled
+
     @pytest.mark.parametrize("recipe", ["modifiers: [", "- 1"])
     def test_recipes_that_are_none(self, recipe: str, folder: Path) -> None:
         (folder / "recipe.yaml").write_text(recipe)
