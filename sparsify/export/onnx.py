@@ -6,7 +6,8 @@ import copy
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -146,7 +147,7 @@ def _open_axes(value: Tensor, dynamic: bool | str) -> dict[int, str]:
 def _export(model: nn.Module, inputs: dict[str, Tensor], outputs: list[str], dynamic: bool | str, opset: int) -> Any:
     shapes = (tuple(_open_axes(v, dynamic) for v in inputs.values()),) if dynamic else None
     try:
-        with torch.no_grad():
+        with torch.no_grad(), redirect_stderr(StringIO()):  # a failed trace prints its whole graph
             return torch.onnx.export(
                 model,
                 tuple(inputs.values()),
@@ -166,7 +167,8 @@ def _export(model: nn.Module, inputs: dict[str, Tensor], outputs: list[str], dyn
         if isinstance(cause, ExportError):
             raise cause from None
         name = type(model.model).__name__
-        raise ExportError(f"torch cannot export this {name} to ONNX: {first_line(cause)}") from error
+        hint = "; with a fixed length it may: --sequence_length N, or shapes=(batch, N)" if dynamic is True else ""
+        raise ExportError(f"torch cannot export this {name} to ONNX: {first_line(cause)}{hint}") from error
 
 
 def _strip(model: Any) -> None:

@@ -221,11 +221,31 @@ def test_what_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_that_torch_cannot_export_is_one_line(tmp_path: Path) -> None:
+def test_a_model_that_torch_cannot_export_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     class Odd(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x * (2 if x.sum().item() > 0 else 3)
 
     with pytest.raises(ExportError, match="torch cannot export this Odd to ONNX") as caught:
-        export_graph(Odd(), tmp_path / "m.onnx", input_names=["x"], sample={"x": torch.ones(2, 2)}, output_names=["y"])
+        export_graph(
+            Odd(),
+            tmp_path / "m.onnx",
+            input_names=["x"],
+            sample={"x": torch.ones(2, 2)},
+            output_names=["y"],
+            dynamic=False,
+        )
     assert "\n" not in str(caught.value)
+    assert "a fixed length" not in str(caught.value)
+    assert "def forward" not in capfd.readouterr().err
+
+
+def test_a_model_of_one_length_is_told_to_give_one(tmp_path: Path) -> None:
+    class Halves(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.view(x.shape[0], 2, 4)
+
+    names = {"input_names": ["x"], "sample": {"x": torch.ones(2, 8)}, "output_names": ["y"]}
+    with pytest.raises(ExportError, match=r"with a fixed length it may: --sequence_length N"):
+        export_graph(Halves(), tmp_path / "m.onnx", **names)
+    export_graph(Halves(), tmp_path / "m.onnx", **names, dynamic=False)
