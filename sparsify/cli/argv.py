@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsify.errors import InputError
+from sparsify.zoo.names import expanded
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "t": True, "y": True} | dict.fromkeys(
     ("false", "0", "no", "f", "n"), False
@@ -91,16 +92,16 @@ def expand_file(argv: Sequence[str]) -> list[str]:
     """
     if len(argv) != 1 or not argv[0].lower().endswith((".json", ".yaml", ".yml")) or argv[0].startswith("-"):
         return list(argv)
-    path = Path(argv[0]).expanduser()
+    path = expanded(argv[0])
     if not path.is_file():
         raise InputError(f"no arguments file {path}")
     values = _mapping(path)
-    expanded = []
+    found = []
     for name, value in values.items():
         if value is None:
             continue
-        expanded += [f"--{name}", *_as_text(value)]
-    return expanded
+        found += [f"--{name}", *_as_text(value)]
+    return found
 
 
 def _mapping(path: Path) -> dict[str, Any]:

@@ -120,3 +120,7 @@ def _caption(report: BenchmarkReport) -> str:
     from sparsify.export.session import describe_cpu
 
     return f"A/A ratio {report.aa_ratio:.2f} (the first model against itself)  ·  {describe_cpu(report.cpu)}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -201,3 +201,7 @@ def _checks(report: ExportReport) -> list[tuple[str, str]]:
         ("weights", f"{sum(c.identical for c in checked.weights)} of {len(checked.weights)} layers identical"),
         ("matrix products", f"{found.int8_ops} in int8, {len(found.float_ops)} with constant weights in float"),
     ]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     p.add_argument("deployment", metavar="DEPLOYMENT", help="the folder that sparsify-export wrote, or a zoo: stub")
-    p.add_argument("texts", nargs="*", metavar="TEXT", help="texts (default: each line of standard input)")
+    p.add_argument("texts", nargs="*", default=[], metavar="TEXT", help="texts (default: each line of standard input)")
     p.add_argument(
         *("--text_pair", "--context"),
         metavar="TEXT",
@@ -67,6 +67,8 @@ def _main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
     from sparsify.export.deployed import Deployment
 
+    if args.threads < 0:
+        raise InputError(f"--threads must be at least 0 (ONNX Runtime's choice), got {args.threads}")
     texts = _texts(args)
     _read_context(args)
     with stubs.zoo(args.zoo, args.offline):
@@ -122,6 +124,8 @@ def _answers(deployment: Deployment, texts: list[str], args: argparse.Namespace)
             )
         pairs.append(pair)
     n_best = 1 if args.n_best is None else args.n_best
+    if n_best < 1:
+        raise InputError(f"--n_best must be at least 1, got {n_best}")
     answerer = QuestionAnswerer(deployment, stride=args.stride, n_best=n_best)
     for index, ((question, context), found) in enumerate(zip(pairs, answerer(pairs), strict=True)):
         if args.json:
@@ -240,3 +244,7 @@ def _answer_table(question: str, found: Answered, *, titled: bool) -> None:
         style = "bold" if one.text == found.text else ""
         table.add_row(Line(one.text or "no answer", style=style), f"{one.probability:.4f}", place)
     console.print(table)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

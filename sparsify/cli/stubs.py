@@ -6,10 +6,10 @@ import argparse
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 from sparsify.cli import common
 from sparsify.errors import InputError
+from sparsify.zoo.names import expanded
 from sparsify.zoo.registry import is_stub, resolve, resolve_model
 from sparsify.zoo.settings import using
 
@@ -32,7 +32,7 @@ def zoo(roots: Sequence[str] | None = None, offline: bool | None = None) -> Iter
         InputError: One of the roots is a folder that does not exist.
     """
     for root in roots or ():
-        if "://" not in root and not Path(root).expanduser().is_dir():
+        if "://" not in root and not expanded(root).is_dir():
             raise InputError(f"--zoo {root}: no such folder")
     if offline:
         os.environ["HF_HUB_OFFLINE"] = "1"

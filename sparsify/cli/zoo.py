@@ -142,3 +142,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "publish": _publish_command,
     "verify": _verify,
 }
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -16,6 +16,7 @@ from sparsify.errors import CheckFailed, InputError, SparsifyError
 from sparsify.zoo import layout
 from sparsify.zoo.collect import Collected, collect
 from sparsify.zoo.manifest import Metric
+from sparsify.zoo.names import expanded
 from sparsify.zoo.publishing import publish
 
 _RESULTS = "all_results.json"
@@ -39,13 +40,17 @@ def run(args: argparse.Namespace) -> int:
         CheckFailed: A check did not pass; every problem is named.
         SparsifyError: The folder, stub or root cannot be used.
     """
-    folder = Path(args.folder).expanduser()
+    if args.no_metrics and args.metrics:
+        raise InputError(f"--no_metrics and --metrics {args.metrics}: give one of them")
+    folder = expanded(args.folder)
     found = collect(folder)
     findings = examine(folder, found, args)
     for line in findings.done:
         common.say(line)
     if findings.problems:
-        raise CheckFailed("\n".join([f"not published, {len(findings.problems)} checks failed:", *findings.problems]))
+        raise CheckFailed(
+            "\n".join([f"not published, {common.counted(len(findings.problems), 'check')} failed:", *findings.problems])
+        )
     done = publish(
         folder,
         args.stub,
@@ -128,7 +133,7 @@ def _metrics(folder: Path, model: Path | None, args: argparse.Namespace, finding
     if args.no_metrics:
         yield "metrics: not measured"
         return
-    file = Path(args.metrics).expanduser() if args.metrics else folder / _RESULTS
+    file = expanded(args.metrics) if args.metrics else folder / _RESULTS
     if not args.metrics and not file.is_file():
         if model is not None:
             raise InputError(

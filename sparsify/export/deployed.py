@@ -40,6 +40,8 @@ class Deployment:
         self.folder = Path(folder)
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, got {batch_size}")
+        if self.folder.is_file():
+            raise InputError(f"{self.folder}: is a file; give the deployment folder it lies in, {self.folder.parent}.")
         if not self.folder.is_dir():
             raise InputError(
                 f"{self.folder}: no such deployment folder. sparsify-export --model_path MODEL writes one."

@@ -158,6 +158,8 @@ def export_onnx(
         if isinstance(model, nn.Module):
             raise InputError("export_onnx: pass output_dir for a model in memory.")
         output_dir = Path(model) / "deployment"
+    if max_samples < 1:
+        raise InputError(f"max_samples must be at least 1, got {max_samples}.")
     _check_target(Path(output_dir), model, tolerance)
     if not isinstance(model, nn.Module) and inputs is None:
         read_config(Path(model))

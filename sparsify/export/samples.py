@@ -8,6 +8,7 @@ import difflib
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -73,7 +74,9 @@ def read_samples(path: str | Path, *, limit: int | None = None, column: str | No
     try:
         raw = path.read_bytes()
         text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError, EOFError) as error:
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file.") from error
+    except (OSError, UnicodeDecodeError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read as samples: {error}") from error
     kind = (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lower()
     if kind in (".csv", ".json", ".jsonl"):
@@ -124,8 +127,8 @@ def _text_of(row: dict[str, Any], path: Path, column: str | None) -> Sample:
     if not names or missing is not None or len(names) > 2:
         near = difflib.get_close_matches(missing or "", row, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        wanted = f"column {missing or column!r}" if column else f"any of the columns {', '.join(_WORDS + _COLUMNS)}"
-        raise InputError(f"{path}: has not {wanted}.{hint} It has: {', '.join(map(str, row))}.")
+        wanted = f"column {missing or column!r}" if column else f"column of {', '.join(_WORDS + _COLUMNS)}"
+        raise InputError(f"{path}: has no {wanted}.{hint} It has: {', '.join(map(str, row))}.")
     if len(names) == 2:
         return str(row[names[0]]), str(row[names[1]])
     value = row[names[0]]

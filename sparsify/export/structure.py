@@ -10,6 +10,7 @@ from torch import nn
 from sparsify.errors import InputError, reason
 from sparsify.export.checkpoint import quiet_transformers, shaped
 from sparsify.export.pretrained import FAILURES, architecture_of, model_class, read_pretrained_config
+from sparsify.zoo.names import expanded
 
 
 def empty_model(directory: str | Path) -> nn.Module:
@@ -23,7 +24,7 @@ def empty_model(directory: str | Path) -> nn.Module:
     """
     import transformers
 
-    folder = Path(directory).expanduser()
+    folder = expanded(directory)
     if not (folder / "config.json").is_file():
         raise InputError(f"{directory}: no config.json there; give a model folder")
     config = read_pretrained_config(folder)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sparsify.errors import Problem, RecipeError
 from sparsify.recipe.nodes import MAX_CHARACTERS, MappingNode, SequenceNode, SourceText, compose
+from sparsify.zoo.names import expanded
 from sparsify.zoo.registry import recipe_in, resolve_recipe
 
 CHECKPOINT_RECIPE = "recipe.yaml"
@@ -34,7 +35,7 @@ def read_source(source: str | Path) -> SourceText:
     if isinstance(source, str) and "://" in source:
         hint = "download it, or give a local path or a zoo: stub"
         raise RecipeError(Problem("recipes are not read from such addresses", source, hint=hint))
-    return _file(_located(Path(source).expanduser(), str(source)), str(source))
+    return _file(_located(expanded(source), str(source)), str(source))
 
 
 def text_source(text: str, origin: str = "<string>") -> SourceText:

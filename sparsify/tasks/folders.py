@@ -14,6 +14,7 @@ from sparsify.errors import InputError
 from sparsify.export.checkpoint import RECIPE_FILE
 from sparsify.export.compressed import COMPRESSED, INDEX, weight_files
 from sparsify.state import STATE_FILE
+from sparsify.zoo.names import expanded
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ def writable(folder: str | None, given: bool) -> Path:
     """
     if not given or not folder:
         raise InputError("--output_dir says where the model goes")
-    path = Path(folder).expanduser()
+    path = expanded(folder)
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
@@ -50,7 +51,7 @@ def checkpoint_to_resume(asked: str | None, folder: Path) -> str | bool | None:
         if not there:
             raise InputError(f"--resume_from_checkpoint {asked}: no checkpoint in {folder}")
         return True
-    path = Path(asked).expanduser()
+    path = expanded(asked)
     if not (path / "trainer_state.json").is_file():
         names = f"; in {folder} there are: {', '.join(p.name for p in there)}" if there else ""
         raise InputError(f"--resume_from_checkpoint {asked}: not a checkpoint folder (no trainer_state.json){names}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sparsify.errors import InputError
+from sparsify.zoo.names import expanded
 
 logger = logging.getLogger(__name__)
 _MANY, _MANY_EACH = 10_000, 100
@@ -100,7 +101,7 @@ def label_list(
 def _given(text: str | None) -> list[str] | None:
     if text is None:
         return None
-    path = Path(text).expanduser()
+    path = expanded(text)
     if path.is_file():
         names = _listed(path)
     elif path.suffix == ".json" or "/" in text:

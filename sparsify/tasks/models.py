@@ -22,6 +22,7 @@ from sparsify.tasks import hub
 from sparsify.tasks.arguments import ModelArguments
 from sparsify.tasks.composition import readable
 from sparsify.tasks.labels import generic
+from sparsify.zoo.names import expanded
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ def resolve(name: str, flag: str, needs_config: bool = True) -> str:
         from sparsify.zoo.registry import resolve_model
 
         return str(resolve_model(name))
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.is_dir():
         if not (path / "config.json").is_file() and (inner := _model_of_entry(path)):
             return inner

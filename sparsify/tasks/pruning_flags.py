@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sparsify.errors import InputError
+from sparsify.errors import InputError, RecipeError
 from sparsify.recipe.convert.dialects import drafted
 from sparsify.recipe.convert.draft import Draft, Entry
 from sparsify.recipe.convert.read import file_source
@@ -18,6 +18,7 @@ UPDATES = 40
 UNITS = {"prune_mha_sparsity": "heads", "prune_ffn2_sparsity": "neurons"}
 """Flags of structured pruning, and the units that each prunes."""
 
+_FLAGS = {"pattern": "pruning_pattern"}
 _SPARSITY = {"do_prune": 0.8, "apply_pruning": 0.1}
 
 
@@ -99,10 +100,19 @@ def _weights(flags: PruningArguments, span: Span) -> Draft:
         comment = f"From {flags.pruning_config}: {dialect}."
     else:
         _exact(flags)
-        draft, comment = convert_pruning(config, span), ""
+        draft, comment = _converted(config, span), ""
     for entry in draft.entries:
         entry.comments = [comment, *entry.comments] if comment else entry.comments
     return draft
+
+
+def _converted(config: dict[str, Any], span: Span) -> Draft:
+    try:
+        return convert_pruning(config, span)
+    except RecipeError as error:  # of keys that nobody wrote: flags were
+        key, message = error.path or "", error.problems[0].message
+        flag = _FLAGS.get(key, key)
+        raise InputError(f"--{flag} {message.removeprefix(key).strip()}") from error
 
 
 def _exact(flags: PruningArguments) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from sparsify.errors import InputError
 from sparsify.tasks.delimited import comma_separated, tab_separated
+from sparsify.zoo.names import expanded
 
 Row = tuple[int, dict[str, Any]]
 
@@ -87,9 +88,9 @@ def read_table(path: str | Path, *, text_column: str = "tokens", label_column: s
     Raises:
         InputError: No such file, unknown format, or a line that cannot be read (named).
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     if not path.is_file():
-        raise InputError(f"no file {path}" + _neighbours(path))
+        raise InputError(_no_file(path))
     reader = _reader(path, text_column, label_column)
     try:
         pairs = list(reader(str(path), _text(path)))
@@ -111,11 +112,15 @@ def read_lines(path: str | Path) -> Table:
     Raises:
         InputError: No such file, or it is not UTF-8 text.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     if not path.is_file():
-        raise InputError(f"no file {path}" + _neighbours(path))
+        raise InputError(_no_file(path))
     lines = _text(path).split("\n")
     return Table(str(path), ["text"], [{"text": line} for line in lines], list(range(1, len(lines) + 1)), {})
+
+
+def _no_file(path: Path) -> str:
+    return f"{path}: is a folder, not a file" if path.is_dir() else f"no file {path}{_neighbours(path)}"
 
 
 def _reader(path: Path, text_column: str, label_column: str) -> Callable[[str, str], Iterable[Row]]:

@@ -28,6 +28,7 @@ from sparsify.tasks.recipes import load_manager, teacher_of
 from sparsify.tasks.samples import save_samples
 from sparsify.tasks.stop import stops_cleanly
 from sparsify.tasks.teacher_cache import keep_teacher
+from sparsify.tasks.training_values import check_values
 
 if TYPE_CHECKING:
     from transformers import Trainer
@@ -43,6 +44,7 @@ def run(task: AnyTask, args: Arguments[Any]) -> Result:
     Raises:
         SparsifyError: Anything the user can mend; cheap checks come before data and model are loaded.
     """
+    check_values(args)
     compile_flags(args, task.kind.outputs)
     _what_to_do(task, args)
     check_inference(args)

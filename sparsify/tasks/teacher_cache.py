@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +14,7 @@ from sparsify.distillation.answers import Wanted, keep_answers
 from sparsify.distillation.cache import EXAMPLE_INDEX
 from sparsify.distillation.teacher import Teacher, self_teacher
 from sparsify.modifiers.teaching import TaughtModifier
+from sparsify.zoo.names import expanded
 from sparsify.zoo.settings import cache_folder
 
 if TYPE_CHECKING:
@@ -50,9 +50,7 @@ def keep_teacher(
     for modifier in taught:
         asked.attach(job.model, modifier.inputs_of_teacher)
     asked.model.to(job.args.training.device)
-    folder = (
-        Path(flags.teacher_cache_dir).expanduser() if flags.teacher_cache_dir else cache_folder().parent / "teachers"
-    )
+    folder = expanded(flags.teacher_cache_dir) if flags.teacher_cache_dir else cache_folder().parent / "teachers"
     cache, fresh = keep_answers(
         asked,
         rows,

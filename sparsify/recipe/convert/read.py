@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -28,6 +27,7 @@ from sparsify.recipe.nodes import (
 )
 from sparsify.recipe.scalars import resolve
 from sparsify.recipe.source import read_source
+from sparsify.zoo.names import expanded
 
 CALLS = {
     "WeightPruningConfig": "pruning",
@@ -68,7 +68,7 @@ def file_source(name: str | Path) -> SourceText:
     Raises:
         RecipeError: It cannot be read, is no UTF-8 text or too large.
     """
-    path = Path(os.path.expanduser(name))
+    path = expanded(name)
     if path.suffix.lower() == ".md":
         return read_source(path)
     try:

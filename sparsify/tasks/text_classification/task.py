@@ -45,7 +45,8 @@ class TextClassification(base.Task[TextArguments, Texts, Encoded]):
         if None not in (data.input_column_names, data.text_column_name):
             raise InputError("--input_column_names and --text_column_name name the same thing: give one")
         if data.text_columns is not None and len(data.text_columns) not in (1, 2):
-            raise InputError(f"--input_column_names {data.input_column_names}: one column of text, or two")
+            flag = "text_column_name" if data.input_column_names is None else "input_column_names"
+            raise InputError(f"--{flag} {getattr(data, flag)}: one column of text, or two")
         if data.validation_ratio is not None and not 0 < data.validation_ratio < 1:
             raise InputError(f"--validation_ratio must be above 0 and below 1, got {data.validation_ratio:g}")
 

@@ -60,6 +60,7 @@ def test_text_in_brackets_is_no_markup(tiny_deployment: Path, capsys: pytest.Cap
         (["x", "--file", "y"], "not both"),
         (["--file", "nowhere.txt"], "nowhere.txt: no such file"),
         (["x", "--stride", "99"], "stride must be"),
+        (["x", "--threads", "-4"], "--threads must be at least 0"),
     ],
 )
 def test_bad_input(tiny_deployment: Path, flags: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,6 +68,16 @@ def test_bad_input(tiny_deployment: Path, flags: list[str], message: str, capsys
     err = capsys.readouterr().err
     assert message in err
     assert "Traceback" not in err
+
+
+def test_the_onnx_file_in_place_of_its_folder(tiny_deployment: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tiny_deployment / "model.onnx"), "x"]) == 2
+    assert f"is a file; give the deployment folder it lies in, {tiny_deployment}." in capsys.readouterr().err
+
+
+def test_without_anything_the_deployment_is_missed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "the following arguments are required: DEPLOYMENT\n" in capsys.readouterr().err
 
 
 def test_nothing_to_read(tiny_deployment: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
@@ -153,7 +164,7 @@ def test_a_context_as_a_flag_a_file_or_behind_a_tab(
         ([], "a question is about a text: give --context TEXT"),
         (["--context", "b", "--context_file", "c"], "both give the second text"),
         (["--context_file", "nowhere.txt"], "nowhere.txt: no such file"),
-        (["--context", "b", "--n_best", "0"], "must be at least 1"),
+        (["--context", "b", "--n_best", "0"], "--n_best must be at least 1, got 0"),
         (["--context", "b", "--stride", "99"], "stride must be"),
     ],
 )

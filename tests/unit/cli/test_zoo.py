@@ -227,3 +227,13 @@ def test_list_goes_on_behind_a_root_without_an_index(
         out, err = capsys.readouterr()
         assert STUB in out.split()
         assert f"not all entries could be listed: {url}/index.json: not " in err
+
+
+def test_metrics_and_no_metrics(trained: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert publish(trained, root, "--no_metrics", "--metrics", "mine.json") == 2
+    assert "--no_metrics and --metrics mine.json: give one of them" in capsys.readouterr().err
+
+
+def test_a_home_that_is_not_known(capsys: pytest.CaptureFixture[str]) -> None:
+    assert zoo.main(["list", "--zoo", "~nobody-of-this-name/zoo"]) == 2
+    assert "--zoo ~nobody-of-this-name/zoo: no such folder" in capsys.readouterr().err

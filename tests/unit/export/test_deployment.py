@@ -253,6 +253,10 @@ class TestBadInput:
         with pytest.raises(InputError, match="no tokenizer"):
             export_onnx(ner_copy, samples=["Ada"])
 
+    def test_no_samples_at_all(self, ner_copy: Path) -> None:
+        with pytest.raises(InputError, match="max_samples must be at least 1, got 0"):
+            export_onnx(ner_copy, max_samples=0)
+
     def test_a_negative_tolerance(self, ner_copy: Path) -> None:
         with pytest.raises(InputError, match="at least 0, got -1"):
             export_onnx(ner_copy, tolerance=-1)

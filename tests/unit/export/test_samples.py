@@ -34,6 +34,22 @@ def test_formats(tmp_path: Path, name: str, content: str) -> None:
     assert read_samples(tmp_path / name, limit=1) == WORDS[:1]
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("absent.txt", None, r"absent\.txt: no such file"),
+        ("a.txt.gz", b"no gzip", "cannot be read as samples"),
+        ("b.txt.gz", gzip.compress(b"some text" * 99)[:20] + b"xx" * 9, "cannot be read as samples"),
+        ("c.csv", b"a,b\n1,2\n", "has no column of tokens, words, text, .* It has: a, b"),
+    ],
+)
+def test_files_that_are_none(name: str, content: bytes | None, message: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_samples(tmp_path / name)
+
+
 PAIR = {"question": "who met", "sentence": "ada met", "label": 1}
 
 
@@ -42,7 +58,7 @@ def test_pairs_of_columns_are_pairs(tmp_path: Path) -> None:
     assert read_samples(tmp_path / "a.jsonl") == [("who met", "ada met")]
     assert read_samples(tmp_path / "a.jsonl", column="sentence, question") == [("ada met", "who met")]
     assert read_samples(tmp_path / "a.jsonl", column="sentence") == ["ada met"]
-    with pytest.raises(InputError, match=r"has not column 'sentense'.* Did you mean 'sentence'"):
+    with pytest.raises(InputError, match=r"has no column 'sentense'.* Did you mean 'sentence'"):
         read_samples(tmp_path / "a.jsonl", column="question,sentense")
 
 

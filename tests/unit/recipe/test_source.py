@@ -159,3 +159,8 @@ def test_broken_json_is_called_so(tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text('{"modifiers": [')
     with pytest.raises(RecipeError, match="not valid JSON"):
         Recipe.load(tmp_path / "r.json")
+
+
+def test_a_home_that_is_not_known() -> None:
+    with pytest.raises(RecipeError, match=r"~nobody-of-this-name/a\.yaml: no such file"):
+        read_source("~nobody-of-this-name/a.yaml")

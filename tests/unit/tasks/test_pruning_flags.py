@@ -183,10 +183,26 @@ def test_heads_and_neurons() -> None:
         compiled("--output_dir out --auto_slim")
 
 
-@pytest.mark.parametrize("flags", ["--pruning_type snip_momentun", "--pruning_pattern 4by1", "--pruning_config absent"])
-def test_values_that_cannot_be(flags: str) -> None:
-    with pytest.raises(RecipeError):
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            "--pruning_type snip_momentun",
+            "--pruning_type is one of .*, got 'snip_momentun'; did you mean 'snip_momentum'?",
+        ),
+        ("--pruning_pattern 4by1", "--pruning_pattern is NxM .*, got '4by1'"),
+        ("--target_sparsity 90", "--target_sparsity is a number from 0 to 1, got 90.0"),
+        ("--start_step 5 --end_step 3", "--end_step 3 is before start_step 5"),
+    ],
+)
+def test_values_that_cannot_be(flags: str, message: str) -> None:
+    with pytest.raises(InputError, match=f"^{message}"):
         compiled(f"{BASE} {flags}")
+
+
+def test_a_config_that_is_not_there() -> None:
+    with pytest.raises(RecipeError, match="absent: cannot be read"):
+        compiled(f"{BASE} --pruning_config absent")
 
 
 def test_help_names_every_flag() -> None:

@@ -69,6 +69,13 @@ def test_broken_files_name_their_place(tmp_path: Path, name: str, text: str, tol
         read_table(tmp_path / name)
 
 
+def test_a_folder_or_a_home_that_is_not_known(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"{tmp_path}: is a folder, not a file"):
+        read_table(tmp_path)
+    with pytest.raises(InputError, match=r"no file ~nobody-of-this-name/a\.jsonl"):
+        read_table("~nobody-of-this-name/a.jsonl")
+
+
 def test_a_missing_file_names_its_neighbours(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_text("{}")
     with pytest.raises(InputError, match=r"did you mean train\.jsonl\?"):

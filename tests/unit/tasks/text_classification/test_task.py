@@ -72,7 +72,8 @@ def test_whole_numbers_are_what_the_model_was_trained_for(tmp_path: Path) -> Non
     ("flags", "told"),
     [
         (("--input_column_names", "a", "--text_column_name", "b"), "name the same thing"),
-        (("--input_column_names", "a,b,c"), "one column of text, or two"),
+        (("--input_column_names", "a,b,c"), "--input_column_names a,b,c: one column of text, or two"),
+        (("--text_column_name", "a,b,c"), "--text_column_name a,b,c: one column of text, or two"),
         (("--validation_ratio", "1.5"), "above 0 and below 1, got 1.5"),
     ],
 )
