@@ -39,7 +39,8 @@ class Teacher(nn.Module):
     Args:
         model: The teacher. It is switched to eval mode and, where asked for, moved and cast in place.
         student: The model it will teach, to bring the teacher's labels into the student's order.
-        input_keys: Inputs it gets; by default those that its ``forward`` names, labels left out.
+        input_keys: Inputs it gets; by default those that its ``forward`` names, labels left out (but where its decoder's inputs are
+            made of them).
         device: Where it runs; by default it follows the student.
         dtype: In what it computes (bfloat16 halves its memory); by default what it is in.
 
@@ -165,7 +166,8 @@ class Teacher(nn.Module):
                 )
             return {k: inputs[k] for k in self._input_keys}
         accepted = _accepted(self.model)
-        return {k: v for k, v in inputs.items() if k not in NOT_FOR_TEACHERS and (accepted is None or k in accepted)}
+        left_out = NOT_FOR_TEACHERS - {"labels"} if _decodes_labels(self.model, inputs) else NOT_FOR_TEACHERS
+        return {k: v for k, v in inputs.items() if k not in left_out and (accepted is None or k in accepted)}
 
 
 class _Question:
@@ -257,6 +259,17 @@ def _accepted(model: nn.Module) -> set[str] | None:
     named = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     return None if takes_any and not named else named
+
+
+def _decodes_labels(model: nn.Module, inputs: Mapping[str, Any]) -> bool:
+    """Whether the batch says only by its labels what the decoder of an encoder-decoder with an output of tokens reads.
+
+    Left out, T5 has no inputs for it, and BART takes the encoder's.
+    """
+    if not getattr(getattr(model, "config", None), "is_encoder_decoder", False):
+        return False
+    head = getattr(model, "get_output_embeddings", None)
+    return not {"decoder_input_ids", "decoder_inputs_embeds"} & inputs.keys() and bool(head and head() is not None)
 
 
 def _moved(value: Any, weight: Tensor | None) -> Any:

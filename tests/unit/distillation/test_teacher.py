@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+import transformers
 from torch import Tensor, nn
 
 from sparsify.distillation.teacher import Teacher, align_labels, as_teacher, self_teacher
@@ -48,6 +50,34 @@ def test_reads_only_what_it_accepts_and_never_labels() -> None:
     model = Model()
     Teacher(model)(input_ids=IDS, attention_mask=IDS, labels=IDS, token_type_ids=IDS, num_items_in_batch=3)
     assert model.seen == {"attention_mask"}
+
+
+def t5() -> Any:
+    sizes = {"vocab_size": 16, "d_model": 8, "d_kv": 4, "d_ff": 16, "num_layers": 1, "num_heads": 2}
+    return transformers.T5ForConditionalGeneration(transformers.T5Config(**sizes, decoder_start_token_id=0)).eval()
+
+
+def bart(cls: str = "BartForConditionalGeneration") -> Any:
+    sizes = {"vocab_size": 16, "d_model": 8, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 8}
+    heads = {"decoder_ffn_dim": 8, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    return getattr(transformers, cls)(transformers.BartConfig(**sizes, **heads)).eval()
+
+
+@pytest.mark.parametrize("make", [t5, bart])
+def test_an_encoder_decoder_reads_the_targets_that_its_student_reads(make: Callable[[], Any]) -> None:
+    torch.manual_seed(0)
+    model = make()
+    batch = {"input_ids": torch.randint(3, 16, (2, 5)), "labels": torch.randint(3, 16, (2, 4))}
+    expected = model(**batch).logits
+    torch.testing.assert_close(Teacher(model)(**batch)["logits"], expected)
+    assert Teacher(model).reads(["input_ids", "labels"]) == ["input_ids", "labels"]
+    given = {**batch, "decoder_input_ids": torch.randint(3, 16, (2, 4))}
+    assert Teacher(model).reads(list(given)) == ["input_ids", "decoder_input_ids"]
+    assert not torch.equal(Teacher(model)(**given)["logits"], expected)
+
+
+def test_labels_of_an_encoder_decoders_classes_are_no_input() -> None:
+    assert Teacher(bart("BartForSequenceClassification")).reads(["input_ids", "labels"]) == ["input_ids"]
 
 
 def test_a_wrapper_that_takes_anything_gets_all_but_labels() -> None:
