@@ -67,8 +67,6 @@ def _main(argv: list[str]) -> int:
     args = parser().parse_args(argv)
     from sparsify.export.deployed import Deployment
 
-    if args.threads < 0:
-        raise InputError(f"--threads must be at least 0 (ONNX Runtime's choice), got {args.threads}")
     texts = _texts(args)
     _read_context(args)
     with stubs.zoo(args.zoo, args.offline):

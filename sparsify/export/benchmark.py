@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sparsify.errors import InputError, first_line
 from sparsify.export.graph import FloatOp, operators, vocabulary
 from sparsify.export.positions import usable_positions
-from sparsify.export.session import cpu_features, fixed_shape, open_session
+from sparsify.export.session import check_threads, cpu_features, fixed_shape, open_session
 
 Inputs = dict[str, NDArray[np.int64]]
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
@@ -117,6 +117,7 @@ def benchmark(
     """
     if min(batch, length, threads, rounds) < 1 or warmup < 0:
         raise InputError("batch, length, threads and rounds must be at least 1, and warmup at least 0.")
+    check_threads(threads)
     if not targets:
         raise InputError("benchmark needs at least one target.")
     known = [_open(Path(target)) for target in targets]

@@ -68,8 +68,10 @@ def read_samples(path: str | Path, *, limit: int | None = None, column: str | No
         column: Name of the column that holds them, or of two: ``a,b``; found where None.
 
     Raises:
-        InputError: The file is missing, empty, broken, or has no column of text.
+        InputError: The file is missing, empty, broken, or has no column of text; or none are asked for.
     """
+    if limit is not None and limit < 1:
+        raise InputError(f"max_samples must be at least 1, got {limit}.")
     path = Path(path)
     try:
         raw = path.read_bytes()

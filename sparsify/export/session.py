@@ -9,6 +9,17 @@ from typing import Any
 from sparsify.errors import InputError, first_line
 
 _INT8_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8", "asimddp", "i8mm", "sve")
+MOST_THREADS = 1024
+
+
+def check_threads(count: int) -> None:
+    """Refuse numbers of threads that no machine runs: they hang where they should fail.
+
+    Raises:
+        InputError: It is negative or beyond all processors.
+    """
+    if not 0 <= count <= MOST_THREADS:
+        raise InputError(f"threads must be from 0 (ONNX Runtime's choice) to {MOST_THREADS}, got {count}.")
 
 
 def open_session(
@@ -23,9 +34,11 @@ def open_session(
         provider: Name of an execution provider that is installed; what it cannot run goes to the CPU.
 
     Raises:
-        InputError: The file is missing or is no usable ONNX model.
+        InputError: The file is missing or is no usable ONNX model, or so many threads cannot be.
     """
     import onnxruntime
+
+    check_threads(threads)
 
     if not Path(path).is_file():
         raise InputError(f"{path}: no such ONNX file.")

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 from sparsify.distillation.teacher import NOT_FOR_TEACHERS
 from sparsify.errors import InputError
 from sparsify.export.session import fixed_shape, metadata, open_session
-from sparsify.export.task import max_length
 from sparsify.tasks import models
 from sparsify.tasks.arguments import DataArguments, ModelArguments
 from sparsify.tasks.base import AnyReading, AnyTask, Examples, Reading
 from sparsify.tasks.catalog import data_arguments, get_task
 from sparsify.tasks.labels import generic
 from sparsify.tasks.split import ANY, Shape, answers, prediction
-from sparsify.tasks.tokenizers import load_tokenizer
+from sparsify.tasks.tokenizers import load_tokenizer, sequence_limit
 
 if TYPE_CHECKING:
     from sparsify.export.deployment import Evaluate, Outputs, Shapes
@@ -130,8 +129,8 @@ def _read(task: AnyTask, data: DataArguments, model: Deployed) -> AnyReading:
     labels = task.configure(splits, data, model.config)
     if strange := sorted(set(labels) - set(known)) if not generic(known) else labels[len(known) :]:
         raise InputError(f"{data.validation_file}: classes that the model does not know: {', '.join(strange)}")
-    limits = (max_length(model.config, model.tokenizer), model.shape[1], data.max_seq_length)
-    limit = min(filter(None, limits))
+    limit = sequence_limit(model.config, model.tokenizer, data.max_seq_length, given=False)
+    limit = min(limit, model.shape[1] or limit)
     reading = Reading(task, data, splits, labels, model.tokenizer, model.config, limit)
     reading.encode({*model.inputs, *NOT_FOR_TEACHERS})
     return reading

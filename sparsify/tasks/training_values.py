@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from sparsify.tasks.arguments import Arguments
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
+logger = logging.getLogger(__name__)
 _LEAST: dict[str, float] = {
     "per_device_train_batch_size": 1,
     "per_device_eval_batch_size": 1,
@@ -41,8 +43,15 @@ def check_values(args: Arguments[Any]) -> None:
         if not isinstance(value, int | float) or not least <= value < most:
             bounds = f"at least {least:g}" + (f" and below {most:.10g}" if math.isfinite(most) else "")
             raise InputError(f"--{name} must be {bounds}, got {value}")
-    if args.recipe.num_export_samples < 0:
-        raise InputError(f"--num_export_samples must be at least 0, got {args.recipe.num_export_samples}")
+    recipe, samples = args.recipe, args.recipe.num_calibration_samples
+    if recipe.num_export_samples < 0:
+        raise InputError(f"--num_export_samples must be at least 0, got {recipe.num_export_samples}")
+    if samples is not None and samples < 1:
+        raise InputError(f"--num_calibration_samples must be at least 1, got {samples}")
+    if recipe.best_model_after_epoch is not None and not args.training.load_best_model_at_end:
+        logger.warning(
+            "--best_model_after_epoch %g has no effect without --load_best_model_at_end", recipe.best_model_after_epoch
+        )
     _check_reporting(args.training)
 
 

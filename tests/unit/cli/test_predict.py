@@ -60,7 +60,8 @@ def test_text_in_brackets_is_no_markup(tiny_deployment: Path, capsys: pytest.Cap
         (["x", "--file", "y"], "not both"),
         (["--file", "nowhere.txt"], "nowhere.txt: no such file"),
         (["x", "--stride", "99"], "stride must be"),
-        (["x", "--threads", "-4"], "--threads must be at least 0"),
+        (["x", "--threads", "-4"], "threads must be from 0"),
+        (["x", "--threads", "100000"], "to 1024, got 100000"),
     ],
 )
 def test_bad_input(tiny_deployment: Path, flags: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -95,6 +95,10 @@ class TestBadInput:
         with pytest.raises(InputError, match="at least 1"):
             benchmark([tiny_deployment], **{name: 0})
 
+    def test_more_threads_than_any_machine_has(self, tiny_deployment: Path) -> None:
+        with pytest.raises(InputError, match=r"threads must be from 0 .* to 1024, got 100000"):
+            benchmark([tiny_deployment], threads=100_000)
+
     def test_longer_than_the_model_takes(self, tiny_deployment: Path) -> None:
         with pytest.raises(InputError, match="at most 32 tokens, got --length 64"):
             benchmark([tiny_deployment], length=64)

@@ -32,6 +32,8 @@ def test_formats(tmp_path: Path, name: str, content: str) -> None:
     assert read_samples(tmp_path / name) == WORDS
     assert read_samples(tmp_path / f"{name}.gz") == WORDS
     assert read_samples(tmp_path / name, limit=1) == WORDS[:1]
+    with pytest.raises(InputError, match="max_samples must be at least 1, got -1"):
+        read_samples(tmp_path / name, limit=-1)
 
 
 @pytest.mark.parametrize(

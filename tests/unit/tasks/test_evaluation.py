@@ -56,6 +56,12 @@ def test_tags_that_the_model_does_not_know_are_told(tiny_deployment: Path, tmp_p
         evaluate_onnx(tiny_deployment, path, threads=1)
 
 
+@pytest.mark.parametrize("length", [0, 2, -1])
+def test_a_length_that_holds_no_word(length: int, tiny_deployment: Path, data: Path) -> None:
+    with pytest.raises(InputError, match=f"--max_seq_length {length} leaves no room for words"):
+        evaluate_onnx(tiny_deployment, data, threads=1, max_seq_length=length)
+
+
 def test_a_folder_without_a_model_is_told(tmp_path: Path, data: Path) -> None:
     with pytest.raises(InputError, match="no such ONNX file"):
         evaluate_onnx(tmp_path, data)

@@ -34,6 +34,7 @@ def arguments(flags: str) -> Arguments[Any]:
         ("--seed -1", "--seed must be at least 0 and below 4294967296, got -1"),
         ("--dataloader_num_workers -1", "--dataloader_num_workers must be at least 0, got -1"),
         ("--num_export_samples -3", "--num_export_samples must be at least 0, got -3"),
+        ("--num_calibration_samples 0", "--num_calibration_samples must be at least 1, got 0"),
         ("--report_to foo", "--report_to foo: foo is not supported, only"),
     ],
 )
@@ -53,6 +54,15 @@ def test_a_program_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("transformers.integrations.get_reporting_integration_callbacks", missing)
     with pytest.raises(InputError, match=r"^--report_to wandb: wandb requires itself to be installed\. \(none: "):
         check_values(arguments("--report_to wandb"))
+
+
+def test_a_best_model_that_nobody_asked_for(caplog: pytest.LogCaptureFixture) -> None:
+    best = "--load_best_model_at_end --eval_strategy epoch --save_strategy epoch"
+    with caplog.at_level("WARNING", "sparsify"):
+        check_values(arguments(f"{best} --best_model_after_epoch 3"))
+        assert not caplog.text
+        check_values(arguments("--best_model_after_epoch 3"))
+    assert "--best_model_after_epoch 3 has no effect without --load_best_model_at_end" in caplog.text
 
 
 @pytest.mark.parametrize(
