@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sparsify.quantization import observers
 from sparsify.quantization.learned import beside, levels_of, round_learned, scale_of
+from sparsify.quantization.modes import recomputing
 from sparsify.quantization.qparams import QuantSpec, from_range, pass_in_range, per_axis
 from sparsify.quantization.range_observers import RangeObserver
 
@@ -186,8 +187,8 @@ class ActivationQuant(FakeQuant):
         self.register_buffer("count", torch.zeros((), device=device), persistent=False)
 
     def forward(self, values: Tensor) -> Tensor:
-        """Observe and round ``values``, each as far as switched on."""
-        if self.follows:
+        """Observe and round ``values``, each as far as switched on; what a checkpoint runs again was observed before."""
+        if self.follows and not recomputing():
             self.observe(values)
         return self.beside(self.round(values) if self.enabled else values)
 

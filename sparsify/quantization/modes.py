@@ -1,10 +1,11 @@
-"""Eval mode for a while."""
+"""Eval mode for a while, and forwards that only repeat an earlier one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 
@@ -18,3 +19,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in before:
             module.training = training
+
+
+def recomputing() -> bool:
+    """Whether a forward runs inside a backward pass, as activation (gradient) checkpointing repeats it there."""
+    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
