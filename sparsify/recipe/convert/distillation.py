@@ -58,7 +58,7 @@ def _logits(body: Fields, draft: Draft) -> Entry:
     else:
         entry.fields["comparison"] = COMPARISONS[types[1]]
     if types[1] == "MSE":
-        entry.notes["comparison"] = "of logits"
+        entry.notes["comparison"] = "logits are compared here"
     if types[0] != "CE" and hardness < 1:
         draft.lost.append(f"{body.at('loss_types')}: the task's own loss is used, not {types[0]} against labels")
     return entry

@@ -87,8 +87,10 @@ criterion:
 
 @pytest.mark.parametrize(("kind", "comparison"), [("CE", "cross_entropy"), ("KL", None), ("MSE", "squared_error")])
 def test_the_soft_loss_is_carried_over(kind: str, comparison: str | None) -> None:
-    ((_, found),) = fields(f"criterion: {{KnowledgeDistillationLoss: {{loss_types: [CE, {kind}]}}}}\n")
+    text = f"criterion: {{KnowledgeDistillationLoss: {{loss_types: [CE, {kind}]}}}}\n"
+    ((_, found),) = fields(text)
     assert found.get("comparison") == comparison
+    assert ("logits are compared here" in converted(text).text) == (kind == "MSE")
 
 
 @pytest.mark.parametrize("types", ["[]", "[CE]", "[CE, L1]", "[CE, CE, KL]"])
