@@ -51,7 +51,8 @@ class Tap:
             InputError: A module took no part in the forward.
         """
         if idle := [name for name in self.names if name not in self._found]:
-            raise InputError(f"distillation: {idle[0]} took no part in the forward pass: choose other layers")
+            hint = ", or checkpoint gradients with use_reentrant=False" if self._gradients else ""
+            raise InputError(f"distillation: {idle[0]} took no part in the forward pass: choose other layers{hint}")
         found = [self._found[name] for name in self.names]
         self._found = {}
         return found
