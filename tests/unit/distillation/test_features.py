@@ -50,7 +50,7 @@ class TestTap:
         model(torch.zeros(1))
         model(torch.ones(1))
         assert tap.take()[0].item() == 1
-        with pytest.raises(InputError, match="layer took no part in the forward pass: choose other layers$"):
+        with pytest.raises(InputError, match=r"layer took no part in the forward pass: choose other layers$"):
             tap.take()
 
     def test_one_for_students_leaves_evaluation_out(self) -> None:
