@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from sparsify.distillation.comparisons import BY_CLASS, BY_POSITION
 from sparsify.errors import InputError
@@ -68,6 +70,20 @@ def distance_over_counted(
         if (mask := _counted(distances, labels, attended)) is not None:
             return distances.masked_fill(~mask, 0.0).sum(), mask.sum()
     return distances.sum(), _count(distances)
+
+
+def predicts_next_token(model: nn.Module) -> bool:
+    """Whether a model is one of transformers' causal language models, whose logits at a position are of the next token."""
+    auto = sys.modules.get("transformers.models.auto.modeling_auto")  # unless it is loaded, no model is one of its
+    return auto is not None and type(model).__name__ in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
+
+
+def at_predictions(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A causal language model's batch with each label [B, S] where it is predicted, a position earlier."""
+    labels = inputs.get("labels")
+    if not isinstance(labels, Tensor) or labels.dim() != 2:
+        return inputs
+    return {**inputs, "labels": functional.pad(labels[:, 1:], (0, 1), value=IGNORED)}
 
 
 def _counted(by_position: Tensor, labels: object, attended: Tensor | None) -> Tensor | None:

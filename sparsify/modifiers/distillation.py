@@ -6,10 +6,16 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 from torch import Tensor
 
-from sparsify.distillation.losses import distance_over_counted, matching_keys, named_outputs
+from sparsify.distillation.losses import (
+    at_predictions,
+    distance_over_counted,
+    matching_keys,
+    named_outputs,
+    predicts_next_token,
+)
 from sparsify.modifiers.base import Run
 from sparsify.modifiers.registry import register
 from sparsify.modifiers.teaching import TaughtModifier, share_of_step
@@ -37,6 +43,8 @@ class DistillationModifier(TaughtModifier):
     distill_output_keys: list[str] | None = Field(None, description="names of outputs; left out or []: all logits")
     teacher_input_keys: list[str] | None = Field(None, description="names of inputs; left out or []: all it accepts")
 
+    _causal: bool = PrivateAttr(default=False)
+
     @property
     def inputs_of_teacher(self) -> list[str] | None:
         """As ``teacher_input_keys`` says."""
@@ -51,6 +59,11 @@ class DistillationModifier(TaughtModifier):
         """The hardness, while it acts."""
         return {"distillation_hardness": self.hardness} if self.active(epoch) else {}
 
+    def on_attach(self, run: Run) -> None:
+        """Take the run's teacher; see the base class."""
+        super().on_attach(run)
+        self._causal = predicts_next_token(run.model)
+
     def on_loss(self, run: Run, loss: Tensor, inputs: Mapping[str, Any], outputs: Any) -> Tensor:
         """The mixed loss.
 
@@ -63,6 +76,7 @@ class DistillationModifier(TaughtModifier):
         theirs = self.ask(inputs)
         keys = matching_keys(ours, theirs, self.outputs_of_teacher)
         batch = inputs if isinstance(inputs, Mapping) else {}
+        batch = at_predictions(batch) if self._causal else batch
         terms = [self._term(run, key, ours[key], theirs[key], batch) for key in keys]
         return (1.0 - self.hardness) * loss + self.hardness * torch.stack(terms).mean().to(loss.device)
 

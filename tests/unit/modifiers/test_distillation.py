@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+import transformers
 from pydantic import ValidationError
 from torch import Tensor, nn
 
@@ -56,6 +57,18 @@ def test_mixes_task_and_teacher() -> None:
     found = attached(run, hardness=0.3, temperature=3.0).on_loss(run, plain, inputs, outputs)
     kd = kl_by_position(outputs["logits"], run.teacher(**inputs)["logits"], 3.0)[inputs["labels"] != -100].mean()
     assert float(found) == pytest.approx(float(0.7 * plain + 0.3 * kd), rel=1e-6)
+
+
+def test_a_causal_language_model_is_compared_where_it_predicts_a_label() -> None:
+    sizes = {"vocab_size": 12, "n_embd": 8, "n_layer": 1, "n_head": 2, "bos_token_id": 1, "eos_token_id": 2}
+    run, inputs = make_run(Tagger(1, classes=12)), batch(4)
+    run.model = transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes)).eval()
+    outputs = run.model(**inputs)
+    found = attached(run, hardness=1.0).on_loss(run, outputs.loss, inputs, outputs)
+    by_position = kl_by_position(outputs.logits, run.teacher(**inputs)["logits"], 2.0)
+    wanted = by_position[:, :-1][inputs["labels"][:, 1:] != -100].mean()
+    assert float(found) == pytest.approx(float(wanted), rel=1e-5)
+    assert float(wanted) != pytest.approx(float(by_position[inputs["labels"] != -100].mean()), rel=1e-3)
 
 
 def test_outputs_are_averaged() -> None:
