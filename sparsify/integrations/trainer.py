@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 from collections.abc import Callable, Mapping
@@ -25,10 +26,13 @@ from sparsify.state import STATE_FILE, read_state, write_state
 from sparsify.wrappers import unwrap, unwrap_optimizer
 
 if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
     from sparsify.manager import ModifierManager
 
 logger = logging.getLogger(__name__)
 _DEFAULT_EPOCHS = 3.0
+_OF_RATES = ("learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps")
 
 
 class RecipeSchedule(LRScheduler):
@@ -53,6 +57,19 @@ class RecipeSchedule(LRScheduler):
         self.last_epoch = state_dict["last_epoch"]
         for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
             set_rate(group, float(rate))
+
+
+def _tell_overruled(args: TrainingArguments, first: float | None) -> None:
+    """Say which training arguments the recipe's learning rates overrule; a value that is the default counts as not given."""
+    defaults = {field.name: field.default for field in dataclasses.fields(args)}
+    given = {name: value for name in _OF_RATES if (value := getattr(args, name)) and value != defaults[name]}
+    if (
+        first is None or given.get("learning_rate") == first
+    ):  # it holds before the recipe's first rate, or says the same
+        given.pop("learning_rate", None)
+    if given:
+        told = ", ".join(f"{name} {getattr(value, 'value', value)}" for name, value in given.items())
+        logger.warning("the recipe sets the learning rate, so these training arguments have no effect: %s", told)
 
 
 class RecipeCallback(TrainerCallback):
@@ -206,6 +223,7 @@ class WrappedTrainer:
             clock = Clock(steps, num_training_steps)
             settle(self.manager.modifiers, clock)
             rates = LearningRates(self.manager.modifiers, clock)
+            _tell_overruled(trainer.args, rates.at(0, 0))
             trainer.lr_scheduler = RecipeSchedule(optimizer or trainer.optimizer, rates)
             trainer._created_lr_scheduler = True
         return trainer.lr_scheduler

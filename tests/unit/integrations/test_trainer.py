@@ -73,6 +73,24 @@ def encoder_sparsity(model: nn.Module) -> float:
     return sum(int((w == 0).sum()) for w in weights) / sum(w.numel() for w in weights)
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, ""),
+        ({"learning_rate": 1e-3, "lr_scheduler_type": "linear"}, ""),
+        ({"learning_rate": 2e-5, "warmup_steps": 3}, "learning_rate 2e-05, warmup_steps 3"),
+        ({"lr_scheduler_type": "cosine"}, "lr_scheduler_type cosine"),
+    ],
+)
+def test_rates_of_the_training_arguments_that_the_recipe_overrules_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, given: dict[str, Any], told: str
+) -> None:
+    trainer = make_trainer(tmp_path, **given)
+    trainer.create_optimizer_and_scheduler(num_training_steps=8)
+    found = [record.getMessage() for record in caplog.records if "have no effect" in record.getMessage()]
+    assert [message.split(": ", 1)[1] for message in found] == ([told] if told else [])
+
+
 def test_the_recipe_sets_epochs_rates_sparsity_and_quantization(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path)
     trainer.train()
