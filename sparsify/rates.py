@@ -11,6 +11,9 @@ from sparsify.clock import Clock
 from sparsify.errors import InputError
 from sparsify.modifiers.base import LearningRateBase, Modifier
 
+OVERRULED = ("lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps")
+"""Training arguments of transformers that mean nothing beside a recipe's rates, whatever their values."""
+
 
 class LearningRates:
     """All learning-rate modifiers of a recipe as one function of the step; it holds no state."""

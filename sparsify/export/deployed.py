@@ -11,11 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsify.errors import InputError
-from sparsify.export.positions import stated_length, usable_positions
-from sparsify.export.session import fixed_shape, metadata, open_session
-
-_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-_USUAL_LENGTH = 512
+from sparsify.export.positions import longest_input
+from sparsify.export.session import INPUTS, fixed_shape, metadata, open_session
 
 
 class Deployment:
@@ -52,9 +49,9 @@ class Deployment:
         self.facts = metadata(self._session)
         self.config = _json(self.folder / "config.json")
         self._inputs = [entry.name for entry in self._session.get_inputs()]
-        if unknown := [name for name in self._inputs if name not in _INPUTS]:
+        if unknown := [name for name in self._inputs if name not in INPUTS]:
             raise InputError(
-                f"{self.folder / 'model.onnx'}: wants the input {unknown[0]!r}; known are {', '.join(_INPUTS)}."
+                f"{self.folder / 'model.onnx'}: wants the input {unknown[0]!r}; known are {', '.join(INPUTS)}."
                 " sparsify-export writes such files."
             )
         self._batch, self._length = fixed_shape(self._session)
@@ -71,12 +68,10 @@ class Deployment:
                     f"{self.folder / 'model.onnx'}: its max_length is {stated!r}, no number of tokens: export it again."
                 )
             return int(stated)
-        config = self.config
-        held = (config.get(name) for name in ("model_type", "max_position_embeddings", "pad_token_id"))
-        limit = usable_positions(*held) or _USUAL_LENGTH
         path = self.folder / "tokenizer_config.json"
         named = _json(path).get("model_max_length") if path.is_file() else None
-        return min(limit, stated_length(named) or limit)
+        kind, positions, padding = map(self.config.get, ("model_type", "max_position_embeddings", "pad_token_id"))
+        return longest_input(kind, positions, padding, named)
 
     @classmethod
     def of(cls, deployment: str | Path | Deployment, **options: Any) -> Deployment:

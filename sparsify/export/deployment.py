@@ -18,7 +18,7 @@ from sparsify.export.folder import replaced_folder
 from sparsify.export.markdown import render
 from sparsify.export.module import Inputs, ModuleSource, open_module
 from sparsify.export.parity import torch_outputs
-from sparsify.export.samples import Sample
+from sparsify.export.samples import Sample, check_limit
 from sparsify.export.session import cpu_features, open_session
 from sparsify.export.slim import shrink_source
 from sparsify.export.source import Source, open_source, read_config
@@ -158,8 +158,7 @@ def export_onnx(
         if isinstance(model, nn.Module):
             raise InputError("export_onnx: pass output_dir for a model in memory.")
         output_dir = Path(model) / "deployment"
-    if max_samples < 1:
-        raise InputError(f"max_samples must be at least 1, got {max_samples}.")
+    check_limit(max_samples)
     _check_target(Path(output_dir), model, tolerance)
     if not isinstance(model, nn.Module) and inputs is None:
         read_config(Path(model))

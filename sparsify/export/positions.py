@@ -1,4 +1,4 @@
-"""How many tokens a model's table of positions holds. No torch, no transformers: a deployment is read without them."""
+"""How many tokens a model takes, by its table of positions and its tokenizer. No torch, no transformers: a deployment is read without them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,21 @@ _OFFSET = frozenset(
     }
 )
 _PADDING = 1  # padding_idx of these families, where a config leaves it out
+_USUAL = 512
 _UNBOUNDED = 1_000_000  # tokenizers without a limit state a number beyond all bounds
+
+
+def longest_input(model_type: object, positions: object, padding: object, model_max_length: object) -> int:
+    """Longest input in tokens, special ones included: what model and tokenizer take; 512 where the config states none.
+
+    Args:
+        model_type: See ``usable_positions``; ``positions`` and ``padding`` too.
+        positions: See there.
+        padding: See there.
+        model_max_length: Of the tokenizer.
+    """
+    limit = usable_positions(model_type, positions, padding) or _USUAL
+    return min(limit, stated_length(model_max_length) or limit)
 
 
 def usable_positions(model_type: object, positions: object, padding: object) -> int | None:

@@ -59,6 +59,16 @@ class Batch:
     counted: NDArray[np.bool_]
 
 
+def check_limit(limit: int | None) -> None:
+    """Refuse to take no samples at all; None takes them all.
+
+    Raises:
+        InputError: It is below 1.
+    """
+    if limit is not None and limit < 1:
+        raise InputError(f"max_samples must be at least 1, got {limit}.")
+
+
 def read_samples(path: str | Path, *, limit: int | None = None, column: str | None = None) -> list[Sample]:
     """Read texts, pairs of them, or lists of words, from .txt, .csv, .json, .jsonl (each also .gz) or CoNLL columns.
 
@@ -70,8 +80,7 @@ def read_samples(path: str | Path, *, limit: int | None = None, column: str | No
     Raises:
         InputError: The file is missing, empty, broken, or has no column of text; or none are asked for.
     """
-    if limit is not None and limit < 1:
-        raise InputError(f"max_samples must be at least 1, got {limit}.")
+    check_limit(limit)
     path = Path(path)
     try:
         raw = path.read_bytes()

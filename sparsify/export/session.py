@@ -10,6 +10,8 @@ from sparsify.errors import InputError, first_line
 
 _INT8_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8", "asimddp", "i8mm", "sve")
 MOST_THREADS = 1024
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+"""Inputs of the graphs of text models, in their order; a model may lack some."""
 
 
 def check_threads(count: int) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 from torch import nn
 
 from sparsify.errors import InputError
-from sparsify.export.positions import stated_length, usable_positions
+from sparsify.export.positions import longest_input
+from sparsify.export.session import INPUTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,6 @@ TASKS: tuple[Task, ...] = (
     ),
     Task("masked_language_modeling", "ForMaskedLM", ("logits",), ("mlm", "masked_lm", "fill_mask"), classes=False),
 )
-
-_USUAL = 512
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-"""Graph inputs, in their order; a model may lack some."""
 
 
 def task_by_name(name: str) -> Task:
@@ -119,5 +116,5 @@ def input_names(model: nn.Module, tokenizer: Any = None) -> list[str]:
 def max_length(config: Any, tokenizer: Any = None) -> int:
     """Longest input in tokens (special ones included) that the model takes, 512 where nothing bounds it."""
     positions = getattr(config, "max_position_embeddings", None)
-    limit = usable_positions(config.model_type, positions, getattr(config, "pad_token_id", None)) or _USUAL
-    return min(limit, stated_length(getattr(tokenizer, "model_max_length", None)) or limit)
+    padding, stated = getattr(config, "pad_token_id", None), getattr(tokenizer, "model_max_length", None)
+    return longest_input(config.model_type, positions, padding, stated)

@@ -15,9 +15,8 @@ from sparsify.export.graph import FloatOp, Operators, load_graph, operators
 from sparsify.export.module import Inputs, open_module
 from sparsify.export.parity import Divergence, Parity, errors_of_both, first_divergence, measure
 from sparsify.export.samples import Batch, Sample
-from sparsify.export.session import fixed_shape, open_session
+from sparsify.export.session import INPUTS, fixed_shape, open_session
 from sparsify.export.source import Source, open_source
-from sparsify.export.task import INPUTS
 from sparsify.export.weights import WeightCheck, check_weights
 
 

@@ -20,7 +20,7 @@ from sparsify.errors import InputError, StateError
 from sparsify.export.checkpoint import RECIPE_FILE
 from sparsify.modifiers.structure import LayerThinningModifier
 from sparsify.phases import settle
-from sparsify.rates import LearningRates, set_rate
+from sparsify.rates import OVERRULED, LearningRates, set_rate
 from sparsify.run import TrainingRun
 from sparsify.state import STATE_FILE, read_state, write_state
 from sparsify.wrappers import unwrap, unwrap_optimizer
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 _DEFAULT_EPOCHS = 3.0
-_OF_RATES = ("learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps")
 
 
 class RecipeSchedule(LRScheduler):
@@ -62,7 +61,11 @@ class RecipeSchedule(LRScheduler):
 def _tell_overruled(args: TrainingArguments, first: float | None) -> None:
     """Say which training arguments the recipe's learning rates overrule; a value that is the default counts as not given."""
     defaults = {field.name: field.default for field in dataclasses.fields(args)}
-    given = {name: value for name in _OF_RATES if (value := getattr(args, name)) and value != defaults[name]}
+    given = {
+        name: value
+        for name in ("learning_rate", *OVERRULED)
+        if (value := getattr(args, name)) and value != defaults[name]
+    }
     if (
         first is None or given.get("learning_rate") == first
     ):  # it holds before the recipe's first rate, or says the same

@@ -58,10 +58,7 @@ def compute_masks(
             score that is not finite.
         ValueError: An unknown pattern, scope or reduction.
     """
-    if scope not in ("layer", "global") or block_reduce not in REDUCTIONS:
-        raise ValueError(f"scope is layer or global, block_reduce one of {REDUCTIONS}; got {scope!r}, {block_reduce!r}")
-    if not 0.0 <= min_layer_sparsity <= max_layer_sparsity <= 1.0:
-        raise ValueError(f"layer sparsity must lie in [0, 1], got {min_layer_sparsity} to {max_layer_sparsity}")
+    _check_options(scope, block_reduce, min_layer_sparsity, max_layer_sparsity)
     form = parse_pattern(pattern, pad)
     shares = {name: _share(form, name, _named(sparsity, name)) for name in scores}
     for name, score in scores.items():
@@ -72,7 +69,7 @@ def compute_masks(
     units = {name: _units(form, score, block_reduce, held.get(name)) for name, score in scores.items()}
     bounds = (_of_units(form, min_layer_sparsity), _of_units(form, max_layer_sparsity))
     if scope == "layer":
-        kept = {n: _keep(u, round(len(u) * min(max(shares[n], bounds[0]), bounds[1]))) for n, u in units.items()}
+        kept = _keep_by_layer(units, shares, bounds)
     else:
         sizes = {name: form.unit_size(score.shape) for name, score in scores.items()}
         kept = keep_global(units, sizes, shares, bounds)
@@ -101,6 +98,13 @@ def partial_masks(
         result[name] = held[name].clone() if name in held else torch.ones_like(open_)
         result[name][open_] = stays.to(open_.device)
     return result
+
+
+def _check_options(scope: str, block_reduce: str, least: float, most: float) -> None:
+    if scope not in ("layer", "global") or block_reduce not in REDUCTIONS:
+        raise ValueError(f"scope is layer or global, block_reduce one of {REDUCTIONS}; got {scope!r}, {block_reduce!r}")
+    if not 0.0 <= least <= most <= 1.0:
+        raise ValueError(f"layer sparsity must lie in [0, 1], got {least} to {most}")
 
 
 def _named(sparsity: float | Mapping[str, float], name: str) -> float:
@@ -144,6 +148,13 @@ def _units(form: Pattern, score: Tensor, reduce: str, held: Tensor | None) -> Te
     units = form.units(score, reduce)
     # Only -inf is below all: the sum of a wide unit may be lower than that of a small one that is masked.
     return units if held is None else units.masked_fill_(form.gone(held), -torch.inf)
+
+
+def _keep_by_layer(
+    units: Mapping[str, Tensor], shares: Mapping[str, float], bounds: tuple[float, float]
+) -> dict[str, Tensor]:
+    least, most = bounds
+    return {name: _keep(own, round(len(own) * min(max(shares[name], least), most))) for name, own in units.items()}
 
 
 def _keep(units: Tensor, count: int) -> Tensor:

@@ -15,6 +15,16 @@ SAMPLES = 512
 """Examples, where neither the recipe nor a flag says how many."""
 
 
+def check_count(asked: int | None) -> None:
+    """Refuse ``--num_calibration_samples`` below 1.
+
+    Raises:
+        InputError: It is.
+    """
+    if asked is not None and asked < 1:
+        raise InputError(f"--num_calibration_samples must be at least 1, got {asked}")
+
+
 def calibration_batches(job: Job, manager: ModifierManager) -> list[dict[str, Any]] | None:
     """Model inputs of the first training examples, on the device of the run; None where nothing is calibrated.
 
@@ -48,9 +58,8 @@ def _inputs(job: Job, split: str, count: int) -> list[dict[str, Any]]:
 
 def _samples(job: Job, manager: ModifierManager) -> int:
     asked = job.args.recipe.num_calibration_samples
+    check_count(asked)
     own = [m.num_calibration_samples for m in manager.post_training if m.num_calibration_samples is not None]
-    if asked is not None and asked < 1:
-        raise InputError(f"--num_calibration_samples must be at least 1, got {asked}")
     if asked is not None and (other := [count for count in own if count != asked]):
         raise InputError(
             f"--num_calibration_samples {asked}, but the recipe says {other[0]}: drop the flag, or give --set"

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from sparsify.errors import InputError
 from sparsify.modifiers.base import LearningRateBase, Modifier
 from sparsify.modifiers.training import SetWeightDecayModifier
+from sparsify.rates import OVERRULED
 
 if TYPE_CHECKING:
     from sparsify.manager import ModifierManager
     from sparsify.tasks.arguments import Arguments
 
 logger = logging.getLogger(__name__)
-_RATE_FLAGS = ("lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps")
 
 
 def settle(args: Arguments[Any], manager: ModifierManager | None) -> None:
@@ -53,7 +53,7 @@ def _rates(args: Arguments[Any], manager: ModifierManager) -> list[str]:
         return []
     course = ", then ".join(dict.fromkeys(m.in_words() for m in rates))
     found = []
-    for flag in _RATE_FLAGS:
+    for flag in OVERRULED:
         value = getattr(args.training, flag)
         if flag in args.explicit and value not in (0, None):
             found.append(

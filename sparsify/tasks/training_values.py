@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparsify.errors import InputError, first_line
 from sparsify.tasks.arguments import Arguments
+from sparsify.tasks.calibration import check_count
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -43,11 +44,10 @@ def check_values(args: Arguments[Any]) -> None:
         if not isinstance(value, int | float) or not least <= value < most:
             bounds = f"at least {least:g}" + (f" and below {most:.10g}" if math.isfinite(most) else "")
             raise InputError(f"--{name} must be {bounds}, got {value}")
-    recipe, samples = args.recipe, args.recipe.num_calibration_samples
+    recipe = args.recipe
     if recipe.num_export_samples < 0:
         raise InputError(f"--num_export_samples must be at least 0, got {recipe.num_export_samples}")
-    if samples is not None and samples < 1:
-        raise InputError(f"--num_calibration_samples must be at least 1, got {samples}")
+    check_count(recipe.num_calibration_samples)
     if recipe.best_model_after_epoch is not None and not args.training.load_best_model_at_end:
         logger.warning(
             "--best_model_after_epoch %g has no effect without --load_best_model_at_end", recipe.best_model_after_epoch
